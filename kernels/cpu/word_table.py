@@ -34,7 +34,6 @@ from gputok.kernels.signatures import I64s, NamedTuple, U8s, U64x2, u64
 
 _HUGE_PAGE = 1 << 18  # numbers; NumPy asks for huge pages if an array has two of them
 N_KEYS = 256  # words that are looked up together
-N_MASKS = 34  # of `put_masks`
 N_KEY_MASKS = 68  # of `put_key_masks`
 SLACK = 64  # bytes of an arena that a store may reach after its last word
 
@@ -221,15 +220,6 @@ def key_of_slot(table, slot):
     """(low, high) of the word in a slot; the index in the arena is 0."""
     low, high = table.slots[slot], table.slots[slot + U1]
     return low, high & ~_INDEX if high >= _LONG else high
-
-
-@kernel(inline=True)
-def put_masks(masks):
-    """Writes for each length up to 16 which bits of `low` and `high` belong to a word; masks: uint64[N_MASKS]."""
-    masks[U0], masks[U1] = U0, U0
-    for length in range(U1, U16 + U1):
-        masks[U2 * length] = low_bytes(min(length, U8))
-        masks[U2 * length + U1] = low_bytes(length - U8) if length > U8 else U0
 
 
 @kernel(inline=True)

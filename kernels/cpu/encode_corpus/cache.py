@@ -2,9 +2,8 @@
 
 A cache line holds two words. A new word takes the second slot; a word that is found there is exchanged with the first.
 So words that occur only once replace each other, and not words that occur again. Of three words of one line, the third
-lies in another line of the group of 16, if one has room. Then none of 230,000 words in 524,288 slots is pushed out; in groups
-of four lines, 2,300 are in turn, and without groups 12,600. The bytes of long words, and rows of ids that don't fit a slot,
-are stored in a ring buffer, and stay valid until they are overwritten.
+goes to a line with room in the group of 16. Then none of 230,000 words in 524,288 slots is pushed out; with groups of
+four, 2,300 are, and without groups 12,600. A ring buffer has the bytes of long words, and long rows of ids.
 
     slot:         low, high, value, more
     low, high:    the bytes of a word of at most 15, zeros after them, and their number in the top byte;
@@ -16,12 +15,12 @@ are stored in a ring buffer, and stay valid until they are overwritten.
                   number << 8 | NEW                         a word of this round that the model has not seen yet
     more:         of a long word always the index of its bytes in the ring
 
-So two comparisons of 64 bits find a short word, and its ids are stored by one or two instructions, however many they are.
+So two comparisons of 64 bits find a short word, and one or two instructions store its ids, however many they are.
 
-A larger cache takes longer to look at, so it has to pay: it grows if many words that are pushed out come again, and not for
-words that never do (as most words in Chinese, whose words lie between two commas). For this, one of 64 words that are pushed
-out leaves a *ghost*, 32 bits of its hash. A word that lies far from its own line counts as pushed out, and as one that comes
-again when it is found: to look there for many words would take longer than a larger cache.
+A larger cache takes longer to look at. So it grows only if many words that are pushed out come again, as most words in
+Chinese, which lie between two commas, never do. To tell, one of 64 words that are pushed out leaves a *ghost*, 32 bits
+of its hash. A word far from its own line counts as pushed out, and as one that comes again when it is found: to look
+there for many words would take longer than a larger cache.
 """
 
 from __future__ import annotations
@@ -64,9 +63,11 @@ GROUP = np.uint64(128)  # numbers in a group of 16 lines
 FAR = U32  # a line lies far from another one of its group if their numbers differ in this bit, or in a higher one
 NOWHERE = ALL  # neither a slot nor an index in the ring
 _TOP = np.uint64(56)
-_ID = np.uint64((1 << 24) - 1)  # the bits of the first id of a slot
+FIRST_ID = np.uint64((1 << 24) - 1)  # the bits of the first id of a slot
 _HIGH = np.uint64(0xD6E8FEB86659FD93)
 
+# Which bits of `low` and of `high` belong to a word of each length up to 16: uint64[34]
+MASKS = np.array([(1 << 8 * n) - 1 for length in range(17) for n in (min(length, 8), max(length - 8, 0))], np.uint64)
 N_KEYS = 256  # words whose keys are found before the words are looked up
 AHEAD = 8  # words whose lines are on the way while another word gets its ids
 
@@ -81,8 +82,8 @@ class WordCache(NamedTuple):
     width: int  # bytes of an id where it ends up, 2 or 4
 
 
-# In `head`, since they were last looked at: words that were pushed out, or entered far from their lines; and of those with a
-# hash for a ghost, words that came in and have one, or were found far from their lines
+# In `head`, since the last look: words that were pushed out, or entered far from their lines; and of those that a ghost
+# may stand for, words that came in and have one, or were found far from their lines
 PUSHED_OUT, CAME_BACK = U1, U2
 REACH = U3  # also in `head`: how many numbers of its group a word may lie in, GROUP or FULL_REACH
 FULL_REACH = U8  # if the cache is full: its own line alone
@@ -94,7 +95,7 @@ MOST_FOR_ONE = 5  # it does if at least one of so many of these words has come b
 
 
 def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None = None) -> WordCache:
-    """An empty cache of n_lines lines for ids of `width` bytes; n_lines: a power of two, whole groups; ring_bytes: a power of two."""
+    """An empty cache for ids of `width` bytes; n_lines: a power of two, whole groups; ring_bytes: a power of two."""
     if n_lines < GROUP // U8 or n_lines & (n_lines - 1):
         raise ValueError(f"n_lines={n_lines}: must be a power of two, and at least a group of {GROUP // U8}")
     memory = np.zeros(8 * n_lines + 8, np.uint64)
@@ -116,10 +117,7 @@ def enlarged(cache: WordCache, times: int) -> WordCache:
 
 
 def grown(cache: WordCache, most_lines: int) -> WordCache:
-    """The cache, or a larger one with the same words if that pays; most_lines: the largest size.
-
-    If many words were pushed out, and it does not grow, words no longer look for room in other lines: all are full.
-    """
+    """The cache, or a larger one if that pays; if it is full and doesn't grow, words no longer look in other lines."""
     n_slots, pushed_out, came_back = len(cache.slots), int(cache.head[PUSHED_OUT]), int(cache.head[CAME_BACK])
     if pushed_out < min(FEWEST, n_slots) or pushed_out * FEW_OF_ALL < n_slots:
         return cache
@@ -130,7 +128,7 @@ def grown(cache: WordCache, most_lines: int) -> WordCache:
     return enlarged(cache, 4 if 4 * n_slots <= min(2 * most_lines, MANY_SLOTS) else 2)
 
 
-# The functions below take the views of a WordCache. The number of a slot or a line is the index where it begins in `slots`.
+# The functions below take the views of a WordCache. A slot or a line is the index where it begins in `slots`.
 
 
 @kernel(inline=True)
@@ -148,10 +146,7 @@ def in_ring(cache, position):
 
 @kernel(inline=True)
 def find_keys(cache, text, bounds, n, masks, keys):
-    """keys[4 * i:] = line, low and high of the word text[bounds[i]:bounds[i + 1]] for i < n; prefetches the lines.
-
-    bounds: uint32[n + 1]; 16 bytes may be read from where any word begins. masks: of `word_table.put_masks`.
-    """
+    """keys[4 * i:] = line, low, high of word i < n, of which 16 bytes may be read; prefetches lines. masks: MASKS."""
     begin = np.uint64(bounds[U0])
     for i in range(n):
         end = np.uint64(bounds[i + U1])
@@ -233,7 +228,7 @@ def _find_in(cache, line, low, high, text, begin):
 
 @kernel(inline=True)
 def find(cache, line, low, high, text, begin):
-    """The slot of the word that begins at text[begin], which is moved to the first slot of its own line; or NOWHERE."""
+    """The slot of the word at text[begin], which is moved to the first slot of its own line; or NOWHERE."""
     slot, other, last = _find_in(cache, line, low, high, text, begin), U0, cache.head[REACH] - U8
     while slot == NOWHERE and other < last and cache.slots[(line ^ other) + U4 + U1] != U0:
         other += U8
@@ -299,10 +294,7 @@ def _slot_for(slots, line, reach):
 
 @kernel(inline=True)
 def enter(cache, line, low, high, text, begin, length, value):
-    """Gives a new word a slot, and returns it; NOWHERE: the word is too long.
-
-    A word for which its own line has no free slot goes to another line of the group that has one.
-    """
+    """Gives a new word a slot, in its own line or its group, and returns the slot; NOWHERE: the word is too long."""
     if length > np.uint64(MAX_KEPT_BYTES):
         return NOWHERE
     slots = cache.slots
@@ -340,7 +332,7 @@ def inline_ids(width, ids, first, count):
             more |= np.uint64(ids[first + k]) << (U16 * k)
         return count, more
     one = np.uint64(ids[first])
-    if one > _ID:
+    if one > FIRST_ID:
         return U0, U0
     two = np.uint64(ids[first + U1]) if count > U1 else U0
     three = np.uint64(ids[first + U2]) if count > U2 else U0
@@ -348,29 +340,9 @@ def inline_ids(width, ids, first, count):
     return count | one << U8 | two << U32, three | four << U32
 
 
-@kernel(inline=True)
-def first_two(value):
-    """The first two ids of a slot side by side, uint32 each."""
-    return value >> U8 & _ID | value & (ALL << U32)
-
-
-@kernel(inline=True)
-def write_run(cache, ids, first, count):
-    """Writes ids[first:first + count] to the ring; the value of a slot for them."""
-    position = reserve(cache, U4 * (count + U1))
-    run = in_ring(cache, position)
-    store_u32(cache.ring, run, np.uint32(count))
-    for k in range(count):
-        store_u32(cache.ring, run + U4 * (k + U1), ids[first + k])
-    return position << U8 | RUN
-
-
 @kernel(WordCache, u64[:], i64[:], i64[:], u32[:], i64[:])
 def keep(cache, lines, begin, end, ids, rows):
-    """Gives the new words 0 to n - 1 their ids, if they are still in the groups of their lines.
-
-    lines: uint64[n]; begin, end: int64[n], for their lengths; ids: uint32[t], rows: int64[n + 1].
-    """
+    """Gives n new words their ids, if they are still in the groups of their lines; begin, end: for their lengths."""
     words = view(lines), view(begin, np.uint64), view(end, np.uint64), np.uint64(len(lines))
     keep_words(as_views(cache), np.uint64(cache.width), words, view(ids), view(rows, np.uint64))
 
@@ -402,14 +374,12 @@ def give_ids(where, width, slot, learnt, first, count, length):
             slots[slot + MORE] = more
             return
     if count <= length:
-        slots[slot + VALUE] = write_run(where, learnt, first, count)
+        position = reserve(where, U4 * (count + U1))
+        run = in_ring(where, position)
+        store_u32(where.ring, run, np.uint32(count))
+        for k in range(count):
+            store_u32(where.ring, run + U4 * (k + U1), learnt[first + k])
+        slots[slot + VALUE] = position << U8 | RUN
     else:  # more ids than most_ids allows: the model is asked each time
         slots[slot + VALUE] = U0
         slots[slot + U1] = U0
-
-
-@kernel(inline=True)
-def run_of(cache, value):
-    """The index of a run in the ring, or NOWHERE if the ring has lost it."""
-    position = value >> U8
-    return in_ring(cache, position) if is_there(cache, position) else NOWHERE

@@ -20,11 +20,10 @@ MOST_BITS = np.uint64(57)
 
 @kernel
 def mark_words(block, bounds, n_words, text, cuts, inside, marks, united):
-    """Writes where words or pieces begin in a block, ascending, then its size, and the mark of each; returns their number.
+    """Writes where words or pieces begin in a block, ascending, then its size; and their marks. Returns their number.
 
-    block, bounds: of `walk_block`; text: the last byte before the block's, and the index of its first byte among the bits of
-    `cuts`; cuts, inside: of `encode_marked`, with a bit for any two bytes; marks: uint8, united: uint32, with room for all bytes
-    of the block.
+    block, bounds: of `walk_block`; text: the byte before the block's, and the index of its first bit in `cuts`; cuts,
+    inside: of `encode_marked`; marks, united: uint8[] and uint32[] with room for all bytes of the block.
     """
     left, first, n = np.uint64(text[0]), np.uint64(text[1]), U0
     for i in range(n_words):
@@ -36,7 +35,7 @@ def mark_words(block, bounds, n_words, text, cuts, inside, marks, united):
         united[n] = begin
         marks[n] = np.uint8(cut | (inside[sides >> U6] >> (sides & U63) & (cut ^ U1)) << U1)
         n += U1
-        # 57 bits have surely been loaded; a word that has a cut inside is rare
+        # 57 bits are surely loaded; few words have a cut inside
         size = end - begin
         if not likely((bits & ~U1) << (U64 - min(size, MOST_BITS)) == U0) or size > MOST_BITS:
             for at in range(begin + U1, end):

@@ -1,12 +1,11 @@
 """Encoding raw text in rounds: the model encodes each word once, and after that a cache gives the ids of the word.
 
-A round takes the words of a text in order. The ids of known words are appended to one row; the end of a piece of text is a known
-word without ids. A new word gets one place in the row, which an *event* notes. The model then encodes all new words of the round
-together, and the row is copied to the result, with the ids of the new words at their places. So the loop over the text knows no
-model, and the model sees many words at a time. Where a text has no new words, there are no events.
+A round takes the words of a text in order. The ids of known words are appended to one row; the end of a piece of text
+is a known word without ids. A new word gets one place in the row, which an *event* notes. The model then encodes all
+new words of the round together, and the row is copied to the result with their ids at their places.
 
-One call does all rounds of a text if its model is `ShortWords`: then a round ends while its row is still in the nearest caches.
-It returns to Python for longer words, for any other model, and for more memory.
+One call does all rounds of a text if its model is `ShortWords`: then a round ends while its row is still in the nearest
+caches. It returns to Python for longer words, for any other model, and for more memory.
 """
 
 from __future__ import annotations
@@ -18,8 +17,10 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_corpus.cache import (
     END,
     END_BIT,
+    FIRST_ID,
     IN_SLOT,
     KIND,
+    MASKS,
     MORE,
     MOST_LINES,
     N_INLINE,
@@ -32,13 +33,13 @@ from gputok.kernels.cpu.encode_corpus.cache import (
     enter,
     find,
     find_keys,
-    first_two,
     grown,
+    in_ring,
+    is_there,
     keep,
     keep_words,
     most_ids,
     new_cache,
-    run_of,
 )
 from gputok.kernels.cpu.encode_corpus.marks import CUT, MARK, mark_words
 from gputok.kernels.cpu.encode_words.short_words import (
@@ -69,7 +70,6 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.cpu.walk.blocks import BLOCK_BYTES, MARGIN, block_room, next_block
 from gputok.kernels.cpu.walk.tables import END_OF_TEXT, Walk
-from gputok.kernels.cpu.word_table import N_MASKS, put_masks
 from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64, u8, u32, u64
 
 if TYPE_CHECKING:
@@ -105,12 +105,13 @@ class _Round(NamedTuple):
 
 
 class _Tables(NamedTuple):
-    """What a round takes, by one address: passing so many arrays takes time, which all threads wait for."""
+    """What a round takes, by one address: while so many arrays are passed, all threads wait."""
 
     walk: Walk
     cache: WordCache
     work: _Round
     model: ShortWords  # without symbols: the caller must be asked
+    masks: U64s  # MASKS
 
 
 class Encoder:
@@ -118,8 +119,8 @@ class Encoder:
 
     Args:
         dtype: of the ids, uint32 or uint16, large enough for all ids.
-        most_lines: the largest size of the cache; a line, for two words, has 64 bytes of slots and 64 of ring.
-        n_ids: how many ids of known words the memory of a round holds; more where one block of text has more.
+        most_lines: the largest size of the cache, of 128 bytes a line.
+        n_ids: how many ids of known words the memory of a round holds, unless one block of text has more.
         n_events: likewise, how many new words, each time that one occurs.
         marked: for `encode_marked`.
         sizes: arguments of `new_cache`.
@@ -138,14 +139,11 @@ class Encoder:
         width = self.dtype.itemsize
         self.cache, self.most_lines, self.bytes_an_id = new_cache(width, **sizes), most_lines, 3.0
         self.work = self._first = _new_round(width * n_ids, n_events, n_ids + 32 if marked else 0)
-        self._tables = Handle(_Tables, cache=self.cache, work=self.work)
+        self._tables = Handle(_Tables, cache=self.cache, work=self.work, masks=MASKS)
         self.address = self._tables.address
 
     def begin(self, walk: Walk, words: ShortWords | None = None) -> None:
-        """Makes the cache larger if that pays, and its size is not at the limit.
-
-        words: the model, if the kernels may encode its short words; a later text may come without.
-        """
+        """Makes the cache larger if that pays; words: the model, if the kernels may encode its short words."""
         self.cache = grown(self.cache, self.most_lines)
         self._tables.put(walk=walk, cache=self.cache, **({} if words is None else {"model": words}))
 
@@ -181,8 +179,7 @@ def encode_corpus(
 
     data: uint8[n], valid UTF-8; offsets: int64[p + 1], the pieces in it; token: int64[p], an id that stands for the
     whole piece, or -1; None: all are -1. model(data, start, end) -> ids uint32[t], rows int64[words + 1] is called with
-    words that the encoder doesn't know. words: the same model, if it can be asked by kernels for short words.
-    Returns ids (uint16 or uint32)[t] and offsets int64[p + 1].
+    unknown words; words: the same model, for kernels. Returns ids (uint16 or uint32)[t] and offsets int64[p + 1].
     """
     encoder.begin(automaton, words)
     ids, ends, _ = _encoded(data, offsets, token, _encode, (), model, encoder)
@@ -199,13 +196,13 @@ def encode_marked(
     model: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     encoder: Encoder,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Like `encode_corpus`, if merges may join words: text is cut into pieces that no merge reaches across, and ids have marks.
+    """`encode_corpus` if merges may join words: text is cut into pieces that no merge joins, and ids have marks.
 
-    cuts: uint8[], of `find_cuts` or `cut_bits`: where pieces begin; a word ends at each, too. inside: uint64[1024], bit last | first << 8:
-    whether a token has these two bytes side by side. encoder: one that was made with `marked`.
+    cuts: uint8[], of `find_cuts` or `cut_bits`: where pieces begin; a word ends at each, too. inside: uint64[1024], bit
+    last | first << 8: whether a token has these two bytes side by side. encoder: one that was made with `marked`.
 
-    -> ids, ends, and uint8[t], a mark of each id: CUT, the first id of a piece; UNSURE, the first id of another word, with
-    two bytes of `inside` around the word's begin; else 0.
+    -> ids, ends, and uint8[t], a mark of each id: CUT, the first id of a piece; UNSURE, the first id of another word,
+    with two bytes of `inside` around the word's begin; else 0.
     """
     encoder.begin(automaton)
     return _encoded(data, offsets, token, _encode_marked, (cuts, inside, int(offsets[0])), model, encoder)
@@ -226,7 +223,7 @@ def _encoded(
     ends, n_ids, n_text = np.empty(len(offsets), np.int64), 0, stop - start
     ends[0] = 0
     pieces = pointer(offsets), pointer(token), 0 if token is None else len(token), pointer(ends)
-    # Of all rounds: arrays of each would be new memory twice, since they would have to be joined
+    # Of all rounds: to join arrays of each would take the memory twice
     joined = _memory(int(width * n_text / encoder.bytes_an_id) + _ROOM)
     marks = np.empty(len(joined) if marked else 0, np.uint8)
     done, ids, rows = _NO_ROUND, _NO_IDS, _NO_ROWS
@@ -252,7 +249,7 @@ def _encoded(
             encoder.widen()
     encoder.narrow()
     ends[piece + 1 :] = n_ids  # pieces without text at the end
-    # Room that is not needed is never touched, and room that is made later costs a copy. So the densest text so far counts
+    # Room that is not needed is never touched, and more room costs a copy. So the densest text so far counts
     encoder.bytes_an_id = min(encoder.bytes_an_id, max((n_text + 1) / (1.25 * n_ids + 1), _LEAST_BYTES_AN_ID))
     if joined.base is None and len(joined) - n_ids * width > n_text // 8:  # else what is left isn't worth giving back
         joined.resize(n_ids * width, refcheck=False)
@@ -260,7 +257,7 @@ def _encoded(
 
 
 def _memory(n_bytes: int) -> np.ndarray:
-    """Memory for ids: huge pages from its beginning on, if it is large; small ones took a tenth of encoding known words."""
+    """Memory for ids: if it is large, huge pages; small ones took a tenth of the time for known words."""
     return np.empty(n_bytes, np.uint8) if n_bytes < _LARGE else new_memory(n_bytes)
 
 
@@ -286,18 +283,17 @@ def _encode_marked(address, data, pieces, where, done, ids, rows, joined, marks,
 def _do_rounds(address, data, pieces, where, done, ids, rows, joined, how, marked):
     """Does rounds, until the text ends, or until the caller must encode new words or give more memory.
 
-    address: of the encoder's tables; data: of the text; pieces: the addresses of the offsets of its pieces, and of their tokens,
-    the number of tokens (of all pieces, or 0), and the address of `ends`, int64[pieces + 1]; where: where the next round begins, where
-    the text ends, a piece that begins there or before, and the number of ids of the rounds before. done: a round whose ids are still to
-    be put together, as `_do_round` returns it, and ids, rows: of its new words; or its first number is -1. joined: arrays for the ids
-    and their marks; how: `cuts`, `inside` and `first` of `encode_marked`. marked: a constant, so that LLVM leaves out what isn't needed.
-    -> where; done, if the caller must encode its new words, or give more memory; whether its words were encoded here, and `work` has
-    the ids; and how many bytes of memory for ids are needed, or 0. Nothing done, and neither words nor bytes: `work` is too small.
+    address: of the encoder's tables; data: of the text; pieces: the addresses of the offsets of its pieces, and of
+    their tokens, the number of tokens (of all pieces, or 0), and the address of `ends`, int64[pieces + 1]; where: where
+    the next round begins, where the text ends, a piece that begins there or before, and the ids of the rounds before.
+    done: a round whose ids are still to be put together, and ids, rows: of its new words; or its first number is -1.
+    joined: arrays for ids and marks; how: `cuts`, `inside` and `first` of `encode_marked`; marked: a constant.
+    -> where; done, if the caller must encode its new words, or give more memory; whether `work` has the ids of these
+    words; and the bytes of ids that are needed, or 0. Nothing done, and neither words nor bytes: `work` is too small.
     """
     tables, (start, stop, piece, n_ids), is_learned, needed = record_at(address, _Tables), where, False, 0
     work, room = tables.work, _room_for_block(BLOCK_BYTES + MARGIN, marked)
-    masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
-    put_masks(masks)
+    masks, keys = tables.masks, scratch(4 * N_KEYS, np.uint64)
     merging = scratch(BATCH, np.uint64), scratch(WORK, np.uint32), scratch(STATE, np.uint64)
     asks_here = len(tables.model.symbols) > 0 and not marked
     while True:
@@ -327,42 +323,41 @@ def _do_rounds(address, data, pieces, where, done, ids, rows, joined, how, marke
 
 @kernel(inline=True)
 def _learn(tables, data, n_new, merging):
-    """Encodes the new words of a round, and keeps their ids; False: the caller must do it.
-
-    `merge_words` needs an element for each byte of the words, and four more.
-    """
+    """Encodes the new words of a round, and keeps their ids; False: the caller must do it."""
     work = tables.work
     begin, end, n_bytes, longest = work.begin, work.end, 0, 0
     for i in range(n_new):
         n_bytes += end[i] - begin[i]
         longest = max(longest, end[i] - begin[i])
-    if longest > MOST_BYTES or n_bytes + 4 > len(work.learned):
+    if longest > MOST_BYTES or n_bytes + 4 > len(work.learned):  # which `merge_words` needs
         return False
-    words, ids, rows = (
-        (view(begin, np.uint64), view(end, np.uint64), np.uint64(n_new)),
-        work.learned,
-        view(work.rows, np.uint64),
-    )
-    merge_words(view(data, np.uint8), words, as_views(tables.model), merging, ids, rows)
-    pack_ids(words, (ids, rows), ids, rows)  # none is longer
-    keep_words(as_views(tables.cache), np.uint64(tables.cache.width), (work.lines, *words), ids, rows)
+    words = view(begin, np.uint64), view(end, np.uint64), np.uint64(n_new)
+    cache, found = tables.cache, (work.learned, view(work.rows, np.uint64))
+    learn(view(data, np.uint8), words, work.lines, as_views(tables.model), as_views(cache), merging, found)
     return True
 
 
 @kernel(inline=True)
-def _do_round(tables, data, pieces, where, asks_here, memory, how, marked):
-    """Does a round, until the text ends, or until an array may have too little room; or, if the model is asked here, after some ids.
+def learn(text, words, lines, model, cache, memory, found):
+    """Merges new words of at most MOST_BYTES, and gives them their ids in the cache; found: memory for ids and rows."""
+    merge_words(text, words, model, memory, *found)
+    pack_ids(words, found, *found)
+    keep_words(cache, np.uint64(cache.width), (lines, *words), *found)
 
-    The text of a piece with a token is left out: the model may not know its words. ends[i + 1] becomes the number of ids up to the end
-    of piece i, as far as the round goes, with one id for each new word, and none for a token. asks_here: the row shall be short.
-    -> the byte where the round stopped; the numbers of bytes of `work.ids`, of events, and of new words, its first and its last piece;
-    and whether it stopped at a word that is longer than a block.
+
+@kernel(inline=True)
+def _do_round(tables, data, pieces, where, asks_here, memory, how, marked):
+    """Does a round, until the text ends, or an array may have too little room; with `asks_here` the row is short.
+
+    The text of a piece with a token is left out: the model may not know its words. ends[i + 1] becomes the number of
+    ids up to the end of piece i, as far as the round goes, with one id for each new word, and none for a token.
+    -> the byte where the round stopped; the numbers of bytes of `work.ids`, of events, and of new words, its first and
+    its last piece; and whether it stopped at a word that is longer than a block.
     """
     (start, stop, piece, n_before), (cuts, inside, first) = where, how
     walk, cache, work = tables.walk, tables.cache, tables.work
     data, offsets = view(data, np.uint8), view(pieces[0], np.int64)
-    # `token` and `ends` have an item for each piece, so what bounds `piece` bounds their index too. With marks, no text is
-    # left out: they would have to know which
+    # `token` and `ends` have an item for each piece. With marks, no text is left out: they would have to know which
     token, has_tokens, ends = view(pieces[1], np.int64), pieces[2] > 0 and not marked, view(pieces[3], np.int64)
     (((n_block, block, codes, bounds), rows, (united, mark_of)), masks, keys), views_of_walk = memory, as_views(walk)
     known, narrow = as_views(cache), cache.width == 2
@@ -433,7 +428,7 @@ def _do_round(tables, data, pieces, where, asks_here, memory, how, marked):
 
 @kernel(inline=True)
 def _room_for_block(n, marked):
-    """What `next_block` needs for a block of n bytes, `_do_round` for the rows in it, and `mark_words` for its words."""
+    """What a block of n bytes needs: for `next_block`, for its rows, and for `mark_words`."""
     n_marks = n if marked else 0
     return block_room(n), scratch(n, np.uint64), (scratch(n_marks, np.uint32), scratch(n_marks, np.uint8))
 
@@ -448,10 +443,10 @@ def _mark_run(marks, out, n, mark):
 
 @kernel(inline=True)
 def next_event(known, block, begins, keys, i, n, ids, out, ids_shift, marking, marked, rows, row, has_ends):
-    """Appends the ids of words from i on, until the cache has no ids of a word, whose number is returned; n if there is none.
+    """Appends the ids of words from i on, until the cache has no ids of a word. keys: of `find_keys`.
 
-    Also returns the slot of that word, or NOWHERE; its value there, or 0; and where the ids and the rows end. keys: of `find_keys`.
-    rows: uint64[], gets the byte of `ids` at each END; has_ends: a constant, False: there are none, and `rows` is not written.
+    rows: uint64[], gets the byte of `ids` at each END; has_ends: a constant, False: there are none, and no rows.
+    -> the number of that word, or n; its slot, or NOWHERE; its value there, or 0; and where the ids and the rows end.
     """
     while True:
         i, out, row = _known_words(known.slots, keys, i, n, ids, out, ids_shift, marking, marked, rows, row, has_ends)
@@ -462,9 +457,9 @@ def next_event(known, block, begins, keys, i, n, ids, out, ids_shift, marking, m
         if value & N_INLINE:  # `_known_words` has stored the mark
             out = _store_ids(ids, out, value, known.slots[slot + MORE], ids_shift)
         elif value & KIND == RUN:
-            run = run_of(known, value)
-            if run == NOWHERE:
+            if not is_there(known, value >> U8):
                 return i, slot, U0, out, row
+            run = in_ring(known, value >> U8)
             if marked:
                 n_ids = np.uint64(load_u32(known.ring, run))
                 _mark_run(marking[1], out >> ids_shift, n_ids, np.uint64(marking[0][i]))
@@ -476,7 +471,7 @@ def next_event(known, block, begins, keys, i, n, ids, out, ids_shift, marking, m
 
 @kernel(inline=True)
 def give_value(known, slot, keys, i, block, begin, length, value):
-    """Gives a value to the slot of word i of `keys`, or to a new slot if it is NOWHERE. Returns the line where `keep` finds it."""
+    """Gives a value to a slot, or to a new one for word i of `keys`. Returns the line where `keep` finds it."""
     line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
     if slot != NOWHERE:
         known.slots[slot + VALUE] = value
@@ -487,11 +482,10 @@ def give_value(known, slot, keys, i, block, begin, length, value):
 
 @kernel(inline=True)
 def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked, rows, row, has_ends):
-    """Appends the ids of the words from i on, until a word is not in the first slot of its line, or has more than a few ids.
+    """Appends the ids of words from i on, until one is not in the first slot of its line, or has more than a few ids.
 
-    Returns the number of that word, or n, and where the ids and the rows end. Second slots are not looked at: only one or two
-    words of a hundred are there, and all others would take longer. For the same reason each word writes a row, which the next one
-    overwrites, but not after END.
+    Returns the number of that word, or n, and where the ids and the rows end. Second slots are not looked at: few words
+    are there. Each word writes a row, without a branch; the next overwrites it, but not after END.
     """
     while i < n:
         slot = tail(slots, keys[U4 * i])
@@ -516,17 +510,17 @@ def _store_ids(ids, out, value, more, ids_shift):
     if ids_shift == U1:
         store_u64(ids, out, more)
     else:
-        store_u64(ids, out, first_two(value))
+        store_u64(ids, out, value >> U8 & FIRST_ID | value & (ALL << U32))  # the first two side by side
         store_u64(ids, out + U8, more)
     return out + ((value & N_INLINE) << ids_shift)
 
 
 @kernel(inline=True)
 def _note_ends(offsets, piece, start, stop, found, n_before, ends):
-    """ends[i + 1] of the pieces of which a part lies in the block start:stop, and of those without text; returns the last of them.
+    """ends[i + 1] of pieces with a part in the block start:stop, and of those without text; returns the last of them.
 
-    found: the rows of the block, their number, where the ids of the round end before and after it, and the shift of ids; n_before: ids
-    of the rounds before. If a walk ever took an END into another word, there would be too few rows, but none would be read.
+    found: the rows of the block, their number, where the ids of the round end before and after it, and the shift of
+    ids; n_before: ids of the rounds before. If there were too few rows, `row < n_rows` would still bound the index.
     """
     rows, n_rows, before, after, ids_shift = found
     row, n_ids = U0, n_before + np.int64(before >> ids_shift)
@@ -543,7 +537,7 @@ def _note_ends(offsets, piece, start, stop, found, n_before, ends):
 
 @kernel(inline=True)
 def _pass_tokens(offsets, piece, start, stop, token, new_words, n_known, n_new):
-    """Adds to the places of a block's new words, from n_known on, the text of tokens before them, which the block start:stop lacks."""
+    """Adds the text of tokens, which the block start:stop lacks, to the places of its new words, from n_known on."""
     begins, ends, _ = new_words
     left_out = 0
     while n_known < n_new:  # they end before `stop`, and so before the last piece does
@@ -569,7 +563,7 @@ def note_new(new_words, n_new, begin, length, line):
 
 @kernel(inline=True)
 def _copy_run(ring, run, ids, out, width):
-    """Appends a run of ids and returns where they end. Four bytes are stored for each; with ids of two bytes, the next overwrites two."""
+    """Appends a run of ids and returns where they end. Four bytes are stored for each, whatever their width."""
     for k in range(np.uint64(load_u32(ring, run))):
         store_u32(ids, out, load_u32(ring, run + U4 * (k + U1)))
         out += width
@@ -600,11 +594,11 @@ def _copy_wide(target, out, source, at, size):
 
 @kernel(inline=True)
 def _put(tables, pieces, made, n_before, learnt, rows, to, marked):
-    """Puts together all ids of a round, after those before; `ends` then tells the true number of ids, which is returned.
+    """Puts together all ids of a round, after those before; returns their number, and `ends` then tells the true ones.
 
-    made: of `_do_round`; n_before: the ids of the rounds before; learnt, rows: of the new words; to: arrays for ids and marks. Four
-    bytes are stored for each id; if ids have two bytes, the next id overwrites the upper two. Ids of known words are copied 32 bytes at
-    a time: up to 31 bytes too many, which `work.ids` has, and for which `joined` has room. Marks, uint8[n], are copied likewise.
+    made: of `_do_round`; n_before: the ids of the rounds before; learnt, rows: of the new words; to: arrays for ids and
+    marks. Of ids of two bytes four are stored, and the next id overwrites two. Ids of known words, and marks, are
+    copied 32 bytes at a time: up to 31 bytes too many, which `work.ids` has, and for which `joined` has room.
     -> if there is too little room: instead, the number of bytes that are needed, below 0.
     """
     (n_bytes, n_events, _, first_piece, last_piece), (joined, joined_marks) = made, to
@@ -653,10 +647,7 @@ def _put(tables, pieces, made, n_before, learnt, rows, to, marked):
 
 
 def surround(ids: np.ndarray, rows: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Puts `before` and `after` around each row ids[rows[i]:rows[i + 1]]; returns the new ids and rows.
-
-    All arrays are uint32, but rows int64[n + 1].
-    """
+    """Puts `before` and `after` around each row ids[rows[i]:rows[i + 1]], all uint32; returns the new ids and rows."""
     wider = rows + (len(before) + len(after)) * np.arange(len(rows))
     surrounded = np.empty(wider[-1], np.uint32)
     _surround(pointer(ids), rows, before, after, surrounded)

@@ -1,14 +1,13 @@
 """Encodes one short text in one call: the steps before the model (steps.py), the model, and special tokens.
 
-A call takes the address of a handle (of a `steps.ShortText`), the address of the text, its number of bytes, and flags. It writes
-the tokens to the fields `ids`, `begins`, `ends` and `words`, and returns their number. A negative result means that the
-stages of other files must encode the text. Most texts need no new memory. A cache holds the words that were encoded before.
+A call takes the address of a handle (of a `steps.ShortText`), the address of the text, its number of bytes, and flags.
+It writes the tokens to the fields `ids`, `begins`, `ends` and `words`, and returns their number; a negative result: the
+stages of other files must encode the text. A cache holds the words that were encoded before.
 
 Bounds: a word has at most as many tokens as bytes (other models have no handle), and before each word that number is
-compared with MAX_TOKENS. `ids`, `begins`, `ends` and `words` have MAX_SPECIAL elements more, and a text gets at most that many
-special tokens. The memory for one word has TEXT_BYTES + MARGIN elements of each kind, and no word is longer than the text.
-`bounds` is used again for the number of characters before each byte of the original text, and has more elements than the
-text has bytes.
+compared with MAX_TOKENS. `ids`, `begins`, `ends` and `words` have MAX_SPECIAL elements more, for the special tokens of
+a text. The memory for one word has TEXT_BYTES + MARGIN elements of each kind, and no word is longer than the text.
+`bounds` is used again for the number of characters before each byte of the original text, and is longer.
 """
 
 from __future__ import annotations
@@ -17,27 +16,23 @@ import numpy as np
 from gputok.kernels import BpeTables, UnigramTables, WordLevelTables, WordPieceTables
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_one.steps import MARGIN, MAX_PIECES, TEXT_BYTES, TOO_MUCH, ShortText, words_of
-from gputok.kernels.cpu.encode_words.cache import MAX_CACHED, NOWHERE, holds, keep, key_words, record_of, replay
+from gputok.kernels.cpu.encode_words.cache import keep, recall
 from gputok.kernels.cpu.encode_words.encode import encode_word
 from gputok.kernels.cpu.encode_words.merge import SHORT
 from gputok.kernels.cpu.lookup import find_string
 from gputok.kernels.cpu.match_longest import match_word, word_pieces
 from gputok.kernels.cpu.primitives.arrays import put_row
-from gputok.kernels.cpu.primitives.constants import U0
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import as_views, record_at, view
 from gputok.kernels.cpu.viterbi import best_tokens, options_of
 from gputok.kernels.signatures import i64
 
-# A text has at most so many bytes. Other stages encode longer ones, on packed arrays, and take 1.5 times as long for a
-# character; for a text of 9,000 characters, 1.9 to 3 times
+# Bytes of a text. For longer ones, other stages take 1.5 times as long; for 9,000 characters, 1.9 to 3 times
 LONGEST = TEXT_BYTES // 2
 MAX_TOKENS = TEXT_BYTES + MAX_PIECES
 MAX_SPECIAL = 64  # special tokens around a text
 
 SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write the position of each token
-
-
 # The tables of each kind of model; `kind` is the number of one of them
 KINDS = BpeTables, WordPieceTables, UnigramTables, WordLevelTables
 
@@ -51,7 +46,7 @@ def new_handle(tables: BpeTables | WordPieceTables | UnigramTables | WordLevelTa
 
 
 def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
-    """Copies a handle and gives the copy its own memory, for one text at a time. cache: a new encode_words.word_cache."""
+    """Copies a handle, and gives the copy its own memory, for one text at a time. cache: a new `word_cache`."""
     own = handle.copy()
     own.put(cache=cache, random=np.ones(1, np.uint64))
     for name in ("start", "end", "token", "new_start", "new_end", "new_token", "mode"):
@@ -65,13 +60,10 @@ def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
     return own
 
 
-# ---- models
-
-
 @kernel(i64, i64, i64, i64)
 def encode_text(address, text, n_bytes, flags):
-    """Encodes a text. text: its address; n_bytes: at most LONGEST. -> the number of tokens, or TOO_MUCH."""
-    handle, given = record_at(address, ShortText), _given(text, n_bytes)
+    """Encodes a text, n_bytes at an address, at most LONGEST. -> the number of tokens, or TOO_MUCH."""
+    handle, given = record_at(address, ShortText), view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
     kind = handle.kind
     if kind == 0:
@@ -91,10 +83,7 @@ def encode_text(address, text, n_bytes, flags):
 
 @kernel(inline=True)
 def _encode(handle, n, flags, model, encode):
-    """Writes the tokens of n words. -> their number, with the special tokens before the text, or TOO_MUCH.
-
-    encode(handle, model, begin, end, t): writes the tokens of a word. -> the number of all tokens now, or TOO_MUCH.
-    """
+    """Writes the tokens of n words by encode(handle, model, begin, end, t). -> the number of tokens, or TOO_MUCH."""
     start, end, token = handle.start, handle.end, handle.token
     t = _n_before(handle, flags)
     for i in range(n):
@@ -137,8 +126,8 @@ def _matching(handle):
 @kernel(inline=True)
 def _by_longest_match(handle, model, begin, end, t):
     text, pieces, kept, tokens = model
-    found, record, key = _recall(text, begin, end, kept, tokens, t)
-    if found == t:
+    known, found, record, key = _recall(text, begin, end, kept, tokens, t)
+    if not known:
         found = match_word(text, begin, end, pieces, tokens, t)
         _remember(begin, end, kept, record, key, tokens, t, found)
     return found
@@ -156,8 +145,8 @@ def _scoring(handle):
 @kernel(inline=True)
 def _by_best_path(handle, model, begin, end, t):
     text, options, best, path, kept, tokens = model
-    found, record, key = _recall(text, begin, end, kept, tokens, t)
-    if found == t:
+    known, found, record, key = _recall(text, begin, end, kept, tokens, t)
+    if not known:
         found = best_tokens(text, begin, end - begin, options, best, path, tokens, t)
         if found >= 0:
             _remember(begin, end, kept, record, key, tokens, t, found)
@@ -173,18 +162,10 @@ def _by_name(handle, model, begin, end, t):
 
 @kernel(inline=True)
 def _recall(text, begin, end, kept, tokens, t):
-    """Writes the tokens of a word, if the word is in the cache.
-
-    -> the number of all tokens now (unchanged if the word is not in the cache), and the record and key of the word.
-    """
+    """`recall` of a word, with signed numbers."""
     n = np.uint64(end - begin)
-    key, record = (U0, U0, U0), NOWHERE
-    if n <= np.uint64(MAX_CACHED[0]):
-        key = key_words(text, np.uint64(begin), n)
-        record = record_of(kept, n, key)
-        if holds(kept, record, n, key):
-            t = np.int64(replay(kept, record, tokens, np.uint64(t), begin))
-    return t, record, key
+    known, t, record, key = recall(kept, text, np.uint64(begin), n, n, tokens, np.uint64(t))
+    return known, np.int64(t), record, key
 
 
 @kernel(inline=True)
@@ -196,19 +177,15 @@ def _remember(begin, end, kept, record, key, tokens, first, last):
         if begins[k] != at:
             return
         at = ends[k]
-    if record != NOWHERE:
-        keep(kept, record, np.uint64(end - begin), key, tokens, begin, np.uint64(first), np.uint64(last))
-
-
-# ---- after a call
+    keep(kept, record, np.uint64(end - begin), key, tokens, begin, np.uint64(first), np.uint64(last))
 
 
 @kernel(i64, i64, i64)
 def trim(address, first, last):
     """Leaves out the white space at both ends of tokens, in the positions that a call with POSITIONS wrote.
 
-    address: of the handle; first, last: the tokens first to last - 1, which are those of a text. -> last; or TOO_MUCH, and no
-    position is changed, if the margins of a token are not known. Bounds: the call wrote `last` tokens or more.
+    address: of the handle; first, last: the tokens first to last - 1 are those of a text, and the call wrote them. ->
+    last; or TOO_MUCH, and no position is changed, if the margins of a token are not known.
     """
     handle = record_at(address, ShortText)
     ids, begins, ends = _tokens(handle)
@@ -228,14 +205,6 @@ def trim(address, first, last):
             if after and end >= after:
                 ends[k] = max(end - after, begins[k])
     return last
-
-
-# ---- before and after a model
-
-
-@kernel(inline=True)
-def _given(text, n_bytes):
-    return view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
 
 
 @kernel(inline=True)
@@ -272,8 +241,7 @@ def _surround(handle, t):
 def _convert_positions(handle, given, n_bytes, n_changed, first, t):
     """Converts the positions of tokens in the normalized text to positions in the original text, in characters.
 
-    As in `gputok.pipeline.encode.stepwise`, a part of a character counts as the whole character, and text that a normalizer
-    appended after the last character has positions in bytes.
+    A part of a character counts as the character; text appended after the last one has positions in bytes.
     """
     _, begins, ends = _tokens(handle)
     if n_changed >= 0:

@@ -1,11 +1,11 @@
-"""The positions of the tokens of a text, by the lengths of the tokens: they cover the text without gaps, one after the other.
+"""The positions of the tokens of a text, by their lengths: tokens that cover the text, one after the other.
 
-That holds for a BPE model whose steps before it leave the text as it is, or write a mark for each space. Then the ids, which the
-cache of `units.py` has, tell all positions, and no word is merged again. If a token has no length, or the lengths don't end where the text
-ends, `encode_text` finds the positions with the ids.
+That holds for a BPE model whose steps before it leave the text as it is, or write a mark for each space. Then the ids,
+which the cache of `units.py` has, tell all positions. If a token has no length, or the lengths don't end where the text
+does, `encode_text` finds the positions with the ids.
 
-Bounds: `ids`, `begins` and `ends` have MAX_TOKENS elements and MAX_SPECIAL more, and at most MAX_TOKENS ids are taken; an id has
-a length if it is below the number of lengths; no byte of the text is read after its end.
+Bounds: `ids`, `begins` and `ends` have MAX_TOKENS elements and MAX_SPECIAL more, and at most MAX_TOKENS ids are taken;
+an id has a length if it is below the number of lengths; no byte of the text is read after its end.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ FIRST_BYTE, NEXT_BYTE, UNKNOWN = -1, -2, 0
 
 @kernel(i64, i64, i64, i64)
 def encode_positions(address, text, n_bytes, flags):
-    """Encodes a text by a BPE model, with positions; the result is that of `encode_text`.
-
-    address: of a `ShortText` with `units` and `lengths`; n_bytes: at most MOST_BYTES of units.py; text, flags: see `encode_text`.
-    """
+    """`encode_text` by the `units` and `lengths` of a handle, for at most MOST_BYTES of units.py."""
     handle = record_at(address, ShortText)
     left = record_at(handle.units, TextInUnits).left
     left[0] += n_bytes  # its ids were asked for before: this call brings no new words to the cache
@@ -39,7 +36,7 @@ def encode_positions(address, text, n_bytes, flags):
 
 @kernel
 def _put_positions(handle, text, n_bytes, n, special):
-    """Writes the n ids of a text that `encode_units` has encoded, and their positions; returns False if these are not known."""
+    """Writes the n ids that `encode_units` has found, and their positions; returns False if these are not known."""
     units, given = (record_at(handle.units, TextInUnits), view((np.uint64(text), np.uint64(n_bytes)), np.uint8))
     found, ids, begins, ends = units.ids, handle.ids, handle.begins, handle.ends
     first, last = np.int64(0), n
@@ -84,7 +81,7 @@ def _by_bytes(handle, given, n_bytes, first, last):
 
 @kernel(inline=True)
 def _by_characters(handle, given, n_bytes, first, last, n_before):
-    """Lengths are characters; n_before: 1 if a space was put before the text, which counts as part of the first character."""
+    """Lengths are characters; n_before: 1 if a space was put before the text, as part of the first character."""
     ids, begins, ends = handle.ids, handle.begins, handle.ends
     n_characters, at = n_before, np.int64(0)
     for p in range(n_bytes):

@@ -1,14 +1,13 @@
 """Where a text may be cut for good: seams.
 
-A *seam* is a place in a text at which both sides are texts of their own, whatever stands before or after them: the ids of
-the text are those of the left side, then those of the right side (which gets no space in front). Text that grows, a
+A *seam* is a place in a text at which both sides are texts of their own, whatever stands before or after them: the ids
+of the text are those of the left side, then those of the right side (which gets no space in front). Text that grows, a
 cache of prefixes, and the counts of parts of a text rest on it.
 
-The characters beside a place tell whether it is one. Between words it is a seam if the automaton has a strong pair there
-(`gputok.automaton.minimal`), no normalizer joins the two characters, and no added token can reach across: neither a
-token nor the beginning of one ends there, and none takes white space from the other side. Where words are not known, it
-is the place before an added token that can't be longer, and that no other token reaches into: what stands beside a token is
-encoded alone.
+The characters beside a place tell whether it is one. Between words it is a seam if the automaton has a strong pair
+there (`gputok.automaton.minimal`), no normalizer joins the two characters, and no added token can reach across: neither
+a token nor the beginning of one ends there, and none takes white space from the other side. Where words are not known,
+a seam is before an added token that can't be longer, and that no other token reaches into.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ class SeamTables(NamedTuple):
 def last_seam(address, text, n_bytes, least):
     """The last seam after byte `least` of a text that may go on; 0 if there is none.
 
-    address: of a handle; text: the address of n_bytes bytes, valid UTF-8. Bounds: least is not negative, and a seam is the
-    first byte of a character after it, so a character stands on either side.
+    address: of a handle; text: the address of n_bytes bytes, valid UTF-8. Bounds: least is not negative, and a seam is
+    the first byte of a character after it, so a character stands on either side.
     """
     handle, data = record_at(address, SeamTables), view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
     begin, at, walk = np.uint64(least), np.uint64(n_bytes), as_views(handle.walk)
@@ -65,10 +64,7 @@ def last_seam(address, text, n_bytes, least):
 
 @kernel(i64, u8[:], i64)
 def all_seams(address, text, step):
-    """The seams at strong pairs of a text, at least `step` bytes after one another: int64[n], in bytes.
-
-    address: of a handle for strong pairs; text: uint8[n_bytes], valid UTF-8.
-    """
+    """The seams at strong pairs of a text, `step` bytes apart or more: int64[n]. address: of a handle for these."""
     handle, data, n_bytes = record_at(address, SeamTables), view(text), len(text)
     walk, found = as_views(handle.walk), np.empty(n_bytes // max(step, 1) + 1, np.int64)
     # the byte up to which tokens that begin before `at` can reach; the last seam

@@ -1,16 +1,16 @@
-"""Encodes a text of up to MOST_BYTES in one call: a walk cuts it into units, and a cache has the ids of units that came before.
+"""Encodes a text of up to MOST_BYTES in one call: a walk cuts it into units, and a cache has the ids of known units.
 
-A *unit* has the same ids wherever it stands. It is a word, if one walk over the text finds the words; else it is
-the text between two cuts that no token and no step of the tokenizer reaches across. A unit that the cache lacks is encoded as a
-text of its own by `encode.py`, whose handle has only the steps that come after the cut (none for a word).
+A *unit* has the same ids wherever it stands. It is a word, if one walk over the text finds the words; else the text
+between two cuts that no token and no step of the tokenizer reaches across. A unit that the cache lacks is encoded as a
+text by `encode.py`, whose handle has only the steps after the cut (none for a word).
 
-The corpus stage `encode_corpus` does the same for many documents. There a model gets the new units of many blocks together,
-in Python; here nothing but the result comes back to Python, since a call for a short text takes less than a microsecond.
+The corpus stage `encode_corpus` does the same for many documents. There a model gets the new units of many blocks
+together, in Python; here only the result comes back to Python, since a call takes less than a microsecond.
 
-Bounds: a text is copied to `block` in blocks of at most BLOCK_BYTES, and `block`, `codes` and `bounds` have MARGIN elements more,
-which `fill_block` and `walk_block` need. `ids` has room for MOST_BYTES ids, and one group more. Before each group of N_KEYS
-units, and before the ids of an encoded unit are written, there must be room for these, for as many ids as the rest of the group
-has bytes, for MOST_INLINE ids of each unit of a group, and for SLACK bytes. A run, or a new word, has at most as many ids as bytes.
+Bounds: a text is copied to `block` in blocks of at most BLOCK_BYTES; `block`, `codes` and `bounds` have MARGIN elements
+more. `ids` has room for MOST_BYTES ids, and one group more. Before each group of N_KEYS units, and before the ids of an
+encoded unit are written, there must be room for these, for as many ids as the rest of the group has bytes, for
+MOST_INLINE ids of each unit of a group, and for SLACK bytes. A run has at most as many ids as bytes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_corpus.cache import (
     KIND,
+    MASKS,
     MOST_INLINE,
     N_KEYS,
     NEW,
@@ -29,9 +30,8 @@ from gputok.kernels.cpu.encode_corpus.cache import (
     enter,
     find_keys,
     give_ids,
-    keep_words,
 )
-from gputok.kernels.cpu.encode_corpus.rounds import give_value, next_event, note_new
+from gputok.kernels.cpu.encode_corpus.rounds import give_value, learn, next_event, note_new
 from gputok.kernels.cpu.encode_one.encode import LONGEST, MAX_SPECIAL, SPECIAL, encode_text
 from gputok.kernels.cpu.encode_one.steps import (
     AT_START,
@@ -46,7 +46,7 @@ from gputok.kernels.cpu.encode_one.steps import (
     walk_piece,
 )
 from gputok.kernels.cpu.encode_words import short_words
-from gputok.kernels.cpu.encode_words.short_words import BATCH, STATE, WORK, ShortWords, merge_words, pack_ids
+from gputok.kernels.cpu.encode_words.short_words import BATCH, STATE, WORK, ShortWords
 from gputok.kernels.cpu.find_tokens import next_token
 from gputok.kernels.cpu.normalize import inert_run
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8
@@ -54,7 +54,6 @@ from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import address_of, as_views, record_at, store_u32, tail, view
 from gputok.kernels.cpu.walk.blocks import BLOCK_BYTES, MARGIN, fill_block, walk_block
 from gputok.kernels.cpu.walk.tables import Walk, steps_of
-from gputok.kernels.cpu.word_table import N_MASKS
 from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64
 
 # The largest text. For longer texts it pays to use threads.
@@ -83,7 +82,7 @@ class TextInUnits(NamedTuple):
     after: U32s
     left: I64s  # int64[1], bytes of text until RENEW
     edges: I64s  # int64[2]
-    masks: U64s  # uint64[N_MASKS] of `word_table.put_masks`
+    masks: U64s  # MASKS of the cache
     keys: U64s  # uint64[4 * N_KEYS]
     block: U8s  # uint8[BLOCK_BYTES + MARGIN]
     codes: U8s
@@ -104,25 +103,16 @@ class TextInUnits(NamedTuple):
 
 
 def new_handle(steps_before: Sequence[Handle], alone: bool, space: int) -> Handle:
-    """Makes a handle without memory, walk, cache and model.
-
-    steps_before: EXTRACT and FORM steps (steps.py). alone: only texts without added tokens. space: NEVER, IF_ANY, ...
-    """
+    """A handle without memory, walk, cache and model; alone: only texts without added tokens; space: NEVER, ..."""
     handle = Handle(TextInUnits, alone=alone, space=space, grouped=False)
     put_steps(handle, steps_before)
     return handle
 
 
 def with_memory(handle: Handle, inner: Handle) -> Handle:
-    """Copies a handle and gives the copy its own memory, for one text at a time.
-
-    inner: a handle with memory for the same thread, which encodes units.
-    """
+    """Copies a handle, and gives the copy memory for one text at a time; inner: such a copy that encodes units."""
     own = handle.copy()
-    # As `word_table.put_masks` writes them
-    lengths = [(min(n, 8), max(n - 8, 0)) for n in range(N_MASKS // 2)]
-    masks = np.array([(1 << 8 * n) - 1 for pair in lengths for n in pair], np.uint64)
-    own.put(inner=inner.address, unit_ids=inner["ids"], masks=masks, left=np.zeros(1, np.int64))
+    own.put(inner=inner.address, unit_ids=inner["ids"], masks=MASKS, left=np.zeros(1, np.int64))
     own.keep(inner)
     sizes = {"edges": 2, "keys": 4 * N_KEYS, "ids": MOST_BYTES + 2 * MAX_SPECIAL + _GROUP_BYTES // 4}
     n = BLOCK_BYTES + MARGIN
@@ -138,7 +128,7 @@ def with_memory(handle: Handle, inner: Handle) -> Handle:
 
 @kernel(i64, i64, i64, i64)
 def encode_units(address, text, n_bytes, flags):
-    """Encodes a text. text: its address; n_bytes: at most MOST_BYTES. -> the number of ids, or TOO_MUCH or RENEW."""
+    """Encodes a text, n_bytes at an address, at most MOST_BYTES. -> the number of ids, or TOO_MUCH or RENEW."""
     handle, given = record_at(address, TextInUnits), view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
     left = handle.left
     left[U0] -= n_bytes
@@ -146,7 +136,8 @@ def encode_units(address, text, n_bytes, flags):
         return np.int64(RENEW)
     n_steps = handle.n_steps
     for i in range(1, n_steps - 1):
-        if not _is_inert(record_at(step_of(handle, i), Form).form, given, n_bytes):
+        form = record_at(step_of(handle, i), Form).form
+        if inert_run(given, 0, n_bytes, form.page, form.member, form.n_inert, True)[0] < n_bytes:
             return np.int64(TOO_MUCH)
     out = np.int64(0)
     if flags & SPECIAL:
@@ -155,13 +146,6 @@ def encode_units(address, text, n_bytes, flags):
     if out >= 0 and flags & SPECIAL:
         out = _put_special(handle.ids, handle.after, out)
     return out >> 2 if out >= 0 else np.int64(TOO_MUCH)
-
-
-@kernel(inline=True)
-def _is_inert(step, given, n_bytes):
-    """Whether a step of the kind FORM leaves the text as it is."""
-    at, _ = inert_run(given, 0, n_bytes, step.page, step.member, step.n_inert, True)
-    return at >= n_bytes
 
 
 @kernel(inline=True)
@@ -174,15 +158,9 @@ def _put_special(ids, tokens, out):
     return out
 
 
-# ---- added tokens
-
-
 @kernel  # not inline: Numba inlines what an inline function calls, too
 def _cut_at_tokens(handle, given, n_bytes, n_steps, out):
-    """Encodes the text between added tokens, and puts their ids between. -> the bytes of ids, or TOO_MUCH.
-
-    The first step finds tokens in the text, and the last one finds other tokens in what is left.
-    """
+    """Encodes text between added tokens: those of the first step, then of the last. -> bytes of ids, or TOO_MUCH."""
     first, last = record_at(step_of(handle, 0), Extract), record_at(step_of(handle, n_steps - 1), Extract)
     finder, ids, any_tokens = finder_of(first)
     several = n_steps > 1 and len(last.options) > 0
@@ -233,15 +211,9 @@ def _put_token(handle, id, out):
     return out + 4
 
 
-# ---- units
-
-
 @kernel
 def _encode_piece(handle, given, begin, end, at_start, out):
-    """Encodes given[begin:end], which is not empty and has no added token. -> the bytes of ids, or TOO_MUCH.
-
-    at_start: the piece is the first one of its text.
-    """
+    """Encodes a piece without added tokens, not empty; at_start: the first one. -> the bytes of ids, or TOO_MUCH."""
     walk, block, codes, bounds, edges = (as_views(handle.walk), handle.block, handle.codes, handle.bounds, handle.edges)
     edges[U0] = begin
     edges[U1] = end
@@ -284,8 +256,8 @@ def wants_space(handle, given, begin, end, at_start):
 def _put_ids(handle, n_words, out):
     """Appends the ids of the n_words units that `bounds` tells. -> the bytes of ids, or TOO_MUCH.
 
-    New words of a BPE model that `ShortWords` holds are merged together after the loop, since most of the time of a merge is waiting for
-    memory. An *event* notes for each of them where its ids belong; the ids after an event are moved when their number is known.
+    New words of `ShortWords` are merged together after the loop, since most of the time of a merge is waiting for
+    memory. An *event* notes where the ids of each belong; the ids after an event are moved when their number is known.
     """
     out, n_events, n_new, failed = _look_up(handle, n_words, np.uint64(out))
     if n_new:  # even if something failed: no unit stays in the cache without ids
@@ -297,7 +269,7 @@ def _put_ids(handle, n_words, out):
 
 @kernel
 def _look_up(handle, n_words, out):
-    """Appends the ids of units; returns also the numbers of events and of new words, and whether there is too little room."""
+    """Appends the ids of units; also returns the numbers of events and new words, and if there is too little room."""
     known, masks, block, bounds = as_views(handle.cache), handle.masks, handle.block, handle.bounds
     keys = handle.keys
     ids, unit_ids = view(handle.ids, np.uint8), handle.unit_ids
@@ -338,18 +310,19 @@ def _look_up(handle, n_words, out):
             for k in range(n):
                 store_u32(ids, out + U4 * k, unit_ids[k])
             out += U4 * n
-            _keep(known, slot, key, block, begin, length, unit_ids, n)
+            if slot == NOWHERE:  # the cache has lost more than its ids
+                slot = enter(known, *key, block, begin, length, U0)
+            if slot != NOWHERE:  # it is not too long for the cache
+                give_ids(known, U4, slot, unit_ids, U0, n, length)
     return out, n_events, n_new, False
 
 
 @kernel
 def _merge_new(handle, n_new):
     """Merges the new words of a block, and gives them their ids in the cache."""
-    words, ids, rows = (handle.new_begin, handle.new_end, n_new), handle.new_ids, handle.new_rows
-    work = handle.hashes, handle.merging, handle.merge_state
-    merge_words(handle.block, words, as_views(handle.words), work, ids, rows)
-    pack_ids(words, (ids, rows), ids, rows)  # no word is longer than MOST_BYTES_OF_WORD
-    keep_words(as_views(handle.cache), U4, (handle.new_lines, *words), ids, rows)
+    words, found = (handle.new_begin, handle.new_end, n_new), (handle.new_ids, handle.new_rows)
+    memory = handle.hashes, handle.merging, handle.merge_state
+    learn(handle.block, words, handle.new_lines, as_views(handle.words), as_views(handle.cache), memory, found)
 
 
 @kernel(inline=True)
@@ -380,12 +353,3 @@ def _encode_unit(handle, begin, length):
     if length > LONGEST:
         return np.int64(TOO_MUCH)
     return encode_text(handle.inner, address_of(handle.block) + np.int64(begin), length, np.int64(0))
-
-
-@kernel(inline=True)
-def _keep(known, slot, key, block, begin, length, ids, n):
-    """Stores the n ids of a unit in the cache. slot: where the unit is, if the cache has lost only its ids."""
-    if slot == NOWHERE:
-        slot = enter(known, *key, block, begin, length, U0)
-    if slot != NOWHERE:  # else it is too long for the cache
-        give_ids(known, U4, slot, ids, U0, n, length)

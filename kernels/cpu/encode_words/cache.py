@@ -16,14 +16,14 @@ NOWHERE = ALL  # no slot of a cache
 def word_cache(capacity: int) -> np.ndarray:
     """An empty cache for about `capacity` encoded words, uint64[slots, 8], a cache line each; capacity 0: no cache.
 
-    The hash of a word is its slot; a new word replaces the word in its slot, so that the size never grows. Element 0 is the
-    number of bytes (0: free), tokens << 8, and the end of token i << 16 + 5 * i; 1 to 3 are the word, 4 to 7 its ids.
+    The hash of a word is its slot, where it replaces another word: the size never grows. Element 0 is the number of
+    bytes (0: free), tokens << 8, and the end of token i << 16 + 5 * i; 1 to 3 are the word, 4 to 7 its ids.
     """
     return np.zeros((1 << (capacity - 1).bit_length() if capacity else 0, 8), np.uint64)
 
 
 @kernel(inline=True)
-def load_word(text, begin, n, part):
+def _load_word(text, begin, n, part):
     """Bytes 8 * part to 8 * part + 7 of the n bytes from text[begin] on, padded with zeros."""
     at = np.uint64(8 * part)
     if n <= at:
@@ -42,29 +42,27 @@ def load_word(text, begin, n, part):
 
 
 @kernel(inline=True)
-def key_words(text, begin, n):
-    """A word of at most MAX_CACHED[0] bytes as three numbers."""
-    return load_word(text, begin, n, 0), load_word(text, begin, n, 1), load_word(text, begin, n, 2)
+def recall(cache, text, begin, n, mark, tokens, t):
+    """Writes the tokens of the n bytes from text[begin] on, if the cache has them.
+
+    mark: n, or another number below 256 for bytes that may have other tokens. -> whether the cache has them, the number
+    of all tokens now, and for `keep` where the slot begins that can hold them (NOWHERE: too many bytes), and their key.
+    """
+    key, record = (U0, U0, U0), NOWHERE
+    if n > np.uint64(MAX_CACHED[0]):
+        return False, t, record, key
+    slots, _, mask = cache
+    key = _load_word(text, begin, n, 0), _load_word(text, begin, n, 1), _load_word(text, begin, n, 2)
+    h = mix(mix(mix(mark ^ key[0]) ^ key[1]) ^ key[2])
+    record = ((h >> U20) & mask) << U3
+    same = slots[record] & np.uint64(255) == mark and slots[record + U1] == key[0]
+    if same and slots[record + U2] == key[1] and slots[record + U3] == key[2]:
+        return True, _replay(cache, record, tokens, t, np.int64(begin)), record, key
+    return False, t, record, key
 
 
 @kernel(inline=True)
-def record_of(cache, n, key):
-    """Where the slot begins that can hold a word of n bytes."""
-    _, _, mask = cache
-    h = mix(mix(mix(n ^ key[0]) ^ key[1]) ^ key[2])
-    return ((h >> U20) & mask) << U3
-
-
-@kernel(inline=True)
-def holds(cache, record, n, key):
-    """Whether a slot of a cache holds a word of n bytes."""
-    slots, _, _ = cache
-    same = slots[record] & np.uint64(255) == n and slots[record + U1] == key[0]
-    return same and slots[record + U2] == key[1] and slots[record + U3] == key[2]
-
-
-@kernel(inline=True)
-def replay(cache, record, tokens, t, at):
+def _replay(cache, record, tokens, t, at):
     """Writes the tokens of a cached word that begins at `at`; returns the number of all tokens now."""
     slots, kept, _ = cache
     ids, begins, stops = tokens
@@ -80,15 +78,15 @@ def replay(cache, record, tokens, t, at):
 
 
 @kernel(inline=True)
-def keep(cache, record, n, key, tokens, at, first, last):
-    """Puts a word that begins at `at` and its tokens first:last into a slot of a cache, if they fit."""
+def keep(cache, record, mark, key, tokens, at, first, last):
+    """Puts a word that begins at `at` and its tokens first:last into a slot of a cache, if they fit; see `recall`."""
     slots, kept, _ = cache
     ids, _, stops = tokens
-    if last - first > np.uint64(MAX_CACHED[1]):
+    if record == NOWHERE or last - first > np.uint64(MAX_CACHED[1]):
         return
     if last > first and stops[last - U1] - at > MAX_CACHED[0]:
         return
-    head = n | (last - first) << U8
+    head = mark | (last - first) << U8
     for i in range(last - first):
         head |= np.uint64(stops[first + i] - at) << (U16 + np.uint64(5) * i)
         kept[(record << U1) + U8 + i] = ids[first + i]

@@ -1,14 +1,14 @@
 """The symbols that a character begins with, if its bytes merge before anything else can merge with one of them.
 
-A byte-level vocabulary merges the bytes of a character first: 0xE4 0xB8 0xAD become 中 in two merges, before 中 merges with other
-characters. That is certain if no merge across the two edges of the character can come before these two. A merge across an edge,
-while the character isn't complete, joins the first bytes of a character to what comes before them, or the last bytes of a
-character to what comes after them. `crossing` has the lowest rank of all such merges, for the two bytes at the edge; a
-character begins as few symbols if this rank, at both edges, is higher than the ranks of the merges inside the character. Of a
-character that is one symbol then, no merge with what lies beside it may have a lower rank, or it could come too early: this
-holds for all vocabularies that were learnt, since they make a token before they merge it. Of the Chinese characters of a
-text, 73 % begin as few symbols with the vocabulary of Llama 3, 83 % with that of Qwen 3, and 99 % with one learnt from
-Chinese. So a word needs one look-up for each character, where its bytes would need six.
+A byte-level vocabulary merges the bytes of a character first: 0xE4 0xB8 0xAD become 中 in two merges, before 中 merges
+with other characters. That is certain if no merge across the two edges of the character can come before these two. Such
+a merge joins the first bytes of the character to what comes before them, or its last bytes to what comes after them.
+`crossing` has the lowest rank of all such merges, for the two bytes at the edge; a character begins as few symbols if
+this rank, at both edges, is higher than the ranks of the merges inside the character. Of a character that is one symbol
+then, no merge with what lies beside it may have a lower rank, as holds for all vocabularies that were learnt: they make
+a token before they merge it. Of the Chinese characters of a text, 73 % begin as few symbols with the vocabulary of
+Llama 3, 83 % with that of Qwen 3, and 99 % with one learnt from Chinese. So a word needs one look-up a character, not
+six for its bytes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ from gputok.kernels.signatures import u8, u32
 
 N_CODES = np.uint64(0x20000)  # code points in the table: with emoji, without rare Chinese characters
 MOST_SYMBOLS = 2  # a character in the table begins as at most so many symbols
-# Of a character: its first symbol + 1 (0: it begins as bytes), the second + 1 or 0, the highest rank inside, and the bytes of
-# the first symbol
+# Of a character: its first symbol + 1 (0: it begins as bytes), the second + 1 or 0, the highest rank inside, and the
+# bytes of the first symbol
 FIELDS = 4
-# What is known of a symbol: its first and last bytes, its length up to 5 (0: no merge makes it), and whether it has only bytes
+# What is known of a symbol: first and last byte, length up to 5 (0: no merge makes it), and whether it has only bytes
 # 0x80 to 0xBF, which continue a character
 _FIRST, _LAST, _LENGTH, _CONTINUES = range(4)
-
-
 # Of tables by which each character begins as its bytes
 NO_CHARACTERS, NO_EDGES = np.zeros(FIELDS * int(N_CODES), np.uint32), np.zeros(256 * 256, np.uint32)
 
@@ -39,7 +37,7 @@ NO_CHARACTERS, NO_EDGES = np.zeros(FIELDS * int(N_CODES), np.uint32), np.zeros(2
 def character_tables(tables: BpeTables) -> tuple[np.ndarray, np.ndarray]:
     """Makes the tables of the characters of a byte-level vocabulary (10 milliseconds for 280,000 merges).
 
-    -> uint32[FIELDS * N_CODES]; `crossing`, uint32[256 * 256], the rank for the bytes before and after an edge, or NONE.
+    -> uint32[FIELDS * N_CODES]; `crossing`, uint32[256 * 256], the rank for the two bytes at an edge, or NONE.
     """
     symbols, n = tables.symbols[0] - np.uint32(1), len(tables.ids)
     known = np.zeros((n, 4), np.uint8)
@@ -78,17 +76,14 @@ def _find_crossing(pairs, merged, known, parts, lowest, crossing):
                 known[new, _FIRST], known[new, _LAST] = known[a, _FIRST], known[b, _LAST]
                 known[new, _LENGTH] = min(5, known[a, _LENGTH] + known[b, _LENGTH])
                 known[new, _CONTINUES] = known[a, _CONTINUES] & known[b, _CONTINUES]
-    for slot in pairs.slots:
-        if slot != FREE:
-            key, rank = slot >> rank_bits, np.uint32(slot & low_rank)
-            a, b = np.uint32(key >> bits), np.uint32(key & low)
-            lead = known[b, _FIRST]
-            if known[a, _LENGTH] == 0 or known[b, _LENGTH] == 0 or lead & 0xC0 == 0x80:
-                continue
-            starts = lead >= 0xC0 and known[b, _LENGTH] < width(lead)
-            if starts or known[a, _CONTINUES]:
-                at = np.int64(known[a, _LAST]) << 8 | np.int64(lead)
-                crossing[at] = min(crossing[at], rank)
+    for rank in range(len(merged)):
+        a, b = parts[rank, 0], parts[rank, 1]
+        if a == NONE or known[a, _LENGTH] == 0 or known[b, _LENGTH] == 0 or known[b, _FIRST] & 0xC0 == 0x80:
+            continue
+        lead = known[b, _FIRST]
+        if known[a, _CONTINUES] or (lead >= 0xC0 and known[b, _LENGTH] < width(lead)):
+            at = np.int64(known[a, _LAST]) << 8 | np.int64(lead)
+            crossing[at] = min(crossing[at], np.uint32(rank))
 
 
 @kernel(Pairs, u32[:, :], u32[:], u32[:], u32[:], u32[:])
@@ -131,10 +126,9 @@ def _find_characters(pairs, byte_ranks, merged, symbols, lowest, characters):
 
 @kernel(inline=True)
 def row_of_character(text, begin, at, end, characters, crossing):
-    """(index of the fields, number of bytes) of the character that begins at text[at], in the word text[begin:end].
+    """(index of the fields, number of bytes) of the character at text[at], in the word text[begin:end].
 
-    The number is 0 if the byte at text[at] has to begin as a symbol by itself. Bounds: only bytes of the word are read, and
-    fields of characters below N_CODES.
+    The number is 0 if the byte has to begin as a symbol by itself. Bounds: at < end, and codes are below N_CODES.
     """
     lead = np.uint64(text[at])
     size = np.uint64(width(lead))

@@ -1,9 +1,9 @@
 """The stage `encode_words`: byte-pair encoding of many words, one after the other.
 
-A word that is a token as a whole, or that is in the cache, is done. Any other word is cut at edges that no token can cross
-(symbols.py): each part is encoded on its own, with the same result, and parts occur again far more often than words (in Chinese
-that takes two thirds less time; for a model without a pre-tokenizer, a whole document is one word). A part is encoded by merges
-of its symbols (characters.py, merge.py).
+A word that is a token as a whole, or that is in the cache, is done. Any other word is cut at edges that no token can
+cross (symbols.py): each part is encoded on its own, with the same result, and parts occur again far more often than
+words (in Chinese that takes two thirds less time; without a pre-tokenizer, a whole document is one word). A part is
+encoded by merges of its symbols (characters.py, merge.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import BpeTables
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_words.cache import MAX_CACHED, NOWHERE, holds, keep, key_words, record_of, replay
+from gputok.kernels.cpu.encode_words.cache import MAX_CACHED, NOWHERE, keep, recall
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
 from gputok.kernels.cpu.encode_words.symbols import (
     all_known,
@@ -31,11 +31,10 @@ from gputok.kernels.signatures import i64, u32, u64
 def encode_words(data, start, end, tables, cache, random, *, positions=True):
     """Encodes word i = data[start[i]:end[i]] to tokens rows[i]:rows[i + 1].
 
-    data uint8[n]; start, end int64[n_words]; tables: BpeTables;
-    cache: the result of `word_cache`, for these tables and one thread at a time;
-    random: uint64[1], not 0, the state of the random generator for dropout.
-    -> ids uint32[t], start int64[t], end int64[t] (bytes of `data`), rows int64[n_words + 1]. Without `positions`, start
-    and end are empty, and the cache must be empty as well. An unknown token that the vocabulary lacks becomes NONE.
+    data uint8[n]; start, end int64[n_words]; tables: BpeTables; cache: the result of `word_cache`, for these tables and
+    one thread at a time; random: uint64[1], not 0, the state of the random generator for dropout.
+    -> ids uint32[t], start int64[t], end int64[t] (bytes of `data`), rows int64[n_words + 1]. Without `positions`,
+    start and end are empty, and so must be the cache. An unknown token that the vocabulary lacks becomes NONE.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     # A character that becomes the tokens of its bytes has those of both affixes, too
@@ -87,12 +86,11 @@ def _encode_words(words, tables, cache, random, tokens, rows):
 def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
     """Writes the tokens of the word text[begin:end], which isn't empty, and returns the number of all tokens now.
 
-    model: the views of BpeTables. dropout: theirs; 0.0 as a constant leaves out what only dropout needs.
-    kept: of a cache for this model, its slots as uint64 and as uint32, and their number - 1; asked if `cached`.
-    work: for a word of n symbols (bytes, unless a character becomes more tokens than it has bytes): uint32[n + 2] for
-    symbols, int64[n + 1] offsets, uint32[n + 2] links before and after, uint32[SHORT + 2] keys; and the
-    state of the random generator. out: ids, begins, ends, and whether begins and ends are wanted, as
-    they must be if `cached`.
+    model: the views of BpeTables. dropout: theirs; 0.0 as a constant leaves out what only dropout needs. kept: of a
+    cache for this model, its slots as uint64 and as uint32, and their number - 1; asked if `cached`. work: for n
+    symbols (bytes, unless a character becomes more tokens than it has bytes): uint32[n + 2] symbols, int64[n + 1]
+    offsets, uint32[n + 2] links before and after, uint32[SHORT + 2] keys; and the state of the random generator. out:
+    ids, begins, ends, and whether begins and ends are wanted, as they must be if `cached`.
     """
     symbols, offsets, before, after, keys, random = work
     ids, begins, stops, positions = out
@@ -101,15 +99,14 @@ def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
     merging = model.pairs, model.merged, model.byte_ranks, np.uint32(len(model.ids))  # which is in no pair
     scanned = not model.ordered and dropout == 0.0
     keeps_whole = len(model.whole.offsets) > 1 and dropout == 0.0
-    n, start, most = end - begin, np.int64(begin), np.uint64(MAX_CACHED[0])
+    n, start = end - begin, np.int64(begin)
     # Where a word that is a token isn't taken apart, the same bytes as part of a word can have other tokens.
     part_mark = np.uint64(128) if keeps_whole else U0
     key, record = (U0, U0, U0), NOWHERE
-    if cached and n <= most:
-        key = key_words(text, begin, n)
-        record = record_of(kept, n, key)
-        if holds(kept, record, n, key):
-            return replay(kept, record, tokens, t, start)
+    if cached:
+        known, t, record, key = recall(kept, text, begin, n, n, tokens, t)
+        if known:
+            return t
     found = find_string(model.whole, text, begin, n) if keeps_whole else np.int64(-1)
     if found >= 0:
         ids[t] = model.ids[found]
@@ -117,11 +114,10 @@ def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
             begins[t] = start
             stops[t] = end
         t += U1
-        if record != NOWHERE:
-            keep(kept, record, n, key, tokens, start, t - U1, t)
+        keep(kept, record, n, key, tokens, start, t - U1, t)
         return t
     ascii = is_ascii(text, begin, end)
-    divisible = model.divisible and (not ascii if by_byte else n > most)
+    divisible = model.divisible and (not ascii if by_byte else n > np.uint64(MAX_CACHED[0]))
     if divisible and not by_byte and not model.harmless:
         divisible = all_known(text, begin, end, model.symbols)
     at = begin
@@ -131,11 +127,9 @@ def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
         first, mark = t, size
         if size < n:
             record, mark = NOWHERE, size | part_mark
-            if cached and size <= most:
-                key = key_words(text, at, size)
-                record = record_of(kept, mark, key)
-                if holds(kept, record, mark, key):
-                    t = replay(kept, record, tokens, t, position)
+            if cached:
+                known, t, record, key = recall(kept, text, at, size, mark, tokens, t)
+                if known:
                     at = stop
                     continue
         by_pairs = by_byte
@@ -162,7 +156,6 @@ def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
                 stops[t] = position + offsets[next_one]
             t += U1
             i = next_one
-        if record != NOWHERE:
-            keep(kept, record, mark, key, tokens, position, first, t)
+        keep(kept, record, mark, key, tokens, position, first, t)
         at = stop
     return t

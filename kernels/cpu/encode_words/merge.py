@@ -5,8 +5,7 @@
               he ll o           rank 3
               hell o, hello     ranks 5 and 9
 
-A word of few symbols is scanned for its lowest rank before each merge. A long word keeps its pairs in a heap, so that no word
-costs more than n log n.
+A word of few symbols is scanned for its lowest rank before each merge; a long one keeps its pairs in a heap: n log n.
 """
 
 from __future__ import annotations
@@ -32,11 +31,10 @@ def key_of(pairs, left, right, at):
 
 @kernel(inline=True)
 def merge_by_scan(text, begin, n, model, by_byte, scratch):
-    """Merges a word of n symbols, at most SHORT: then its tokens are symbols[0], symbols[after[0]] and so on up to n.
+    """Merges a word of n symbols, at most SHORT: its tokens are symbols[0], symbols[after[0]] and so on up to n.
 
-    `model`: the views of pairs, merged symbols and byte ranks, and a symbol that is in no pair; `scratch`: uint32[n + 2] symbols, links before and after, and keys of all
-    pairs. Two symbols that are in no pair, one after the word and one (an index further) before it, spare the loop its
-    branches at the word's ends.
+    model: the views of pairs, merged symbols and byte ranks, and a symbol that is in no pair; scratch: uint32[n + 2]
+    symbols, links before and after, and keys. Two symbols in no pair, after the word and one further, save tests.
     """
     pairs, merged, byte_ranks, nothing = model
     symbols, before, after, keys = scratch
@@ -77,9 +75,8 @@ def merge_by_scan(text, begin, n, model, by_byte, scratch):
 def merge_by_heap(symbols, before, after, count, model, random):
     """Like `merge_by_scan` for a word of any length, with a heap of rank << 32 | position.
 
-    model: the views of merged symbols and pairs, and the dropout.
-    With dropout, a pair taken from the heap is put aside with that probability, until the next pair that isn't put aside.
-    An entry stands for the symbols at its position as long as merging them gives the same token.
+    model: the views of merged symbols and pairs, and the dropout: with that probability a pair from the heap is put
+    aside, until the next that isn't. An entry stands for the symbols at its position if these merge to the same token.
     """
     merged, pairs, dropout = model
     # Each merge takes an entry out and puts at most two in, so 2 * count entries are enough.

@@ -1,10 +1,10 @@
 """Byte-pair encoding of many short words, several side by side.
 
-Most of the time of a merge is waiting for memory: the rank of a pair, and the token that the pair becomes, lie anywhere in
-megabytes of tables. So GROUP words are merged together. Each word takes one step and prefetches the memory that its next step
-needs; until that memory arrives, the other words take their steps. After that, time goes where there are instructions: so four
-slots of the table are compared at once, and the positions of a word's symbols are the bits of a number. Measured on the new words
-of English, 9 bytes on average, 32,000 tokens, one core of an AMD EPYC (Zen 4): 0.16 microseconds a word.
+Most of the time of a merge is waiting for memory: the rank of a pair, and the token that it becomes, lie anywhere in
+megabytes of tables. So GROUP words are merged together. Each word takes one step and prefetches the memory for its
+next; until that arrives, the other words take their steps. After that, time goes to instructions: so four slots of the
+table are compared at once, and the positions of a word's symbols are the bits of a number. Measured on the new words of
+English, 9 bytes on average, 32,000 tokens, one core of an AMD EPYC (Zen 4): 0.16 microseconds a word.
 
     one turn of a word:  look up the ranks of the two pairs that the last merge made; find the lowest of all ranks;
                          ask for the token that this pair becomes
@@ -42,12 +42,12 @@ AHEAD = np.uint64(16)  # words whose text is on the way while another word is be
 BATCH = 128  # words that are looked for among the tokens before they are merged
 LANES = np.uint64(16)  # keys that `least_of` compares
 POSITION_BITS = np.uint32(6)  # a position in a word has so many bits
-# Of each word of a group: symbols, and the key of the pair that begins at each, STRIDE of each kind side by side. The first
-# symbol of the word is the second here: a symbol in no pair stands before the word, and another one after the word.
+# Of each word of a group: symbols, and the key of the pair that begins at each, STRIDE of each kind. The first symbol
+# of the word is the second here: before the word, and after it, stands a symbol in no pair.
 STRIDE = 64
 KEYS = np.uint64(STRIDE)
-# And the number of its first symbols (0: there is no word), and a bit for the position of each symbol that it still has; where
-# its ids go and its number; which ranks were asked for (0: none), of which pairs, and where these are; the lowest key
+# And the number of its first symbols (0: there is no word), and a bit for each that it still has; where its ids go and
+# its number; which ranks were asked for (0: none), of which pairs, and where these are; the lowest key
 SIZE, ALIVE, TARGET, NUMBER, ASKED, KEY_LEFT, KEY_RIGHT, AT_LEFT, AT_RIGHT, LEAST = (np.uint64(i) for i in range(10))
 N_FIELDS = 16
 # A word's fields are at i of `state`, its symbols at i * SYMBOLS_OF of `work`
@@ -62,7 +62,7 @@ class ShortWords(NamedTuple):
 
     symbols: U32s  # uint32[256], the symbol of each byte
     byte_keys: U32s  # uint32[256 * 256], rank << POSITION_BITS of the pair of two bytes, or NONE
-    # uint32[0x110000], symbol + 1 of each character of two bytes or more; 0: it begins as its bytes. Empty: all of them do
+    # uint32[0x110000], symbol + 1 of each wide character; 0: it begins as its bytes. Empty: all of them do
     wide: U32s
     pairs: Pairs  # of symbols
     merged: U32s  # uint32[m], the symbol that the pair of each rank becomes; empty: it is `first` + rank
@@ -83,10 +83,7 @@ def byte_words(tables: BpeTables) -> ShortWords | None:
 
 
 def line_words(tables: BpeTables) -> ShortWords | None:
-    """The model of BpeTables for characters, for words in which a space stands for the character ▁.
-
-    None if words are more than merges of characters, and of the bytes of unknown characters.
-    """
+    """The model of BpeTables for characters, a space standing for ▁; None: words are more than merges of characters."""
     wide = tables.symbols[0]
     if not tables.harmless or tables.ordered or len(tables.whole.offsets) > 1 or not wide[_MARK]:
         return None
@@ -118,8 +115,7 @@ NO_WORDS = np.empty(0, np.uint32), np.zeros(1, np.int64)
 def encode_short_words(data, start, end, model, longer=NO_WORDS):
     """`encode_words` without positions.
 
-    data: uint8[n]; start, end: int64[n_words]; longer: the ids and rows of the words of more than MOST_BYTES, in order, from
-    `encode_words`. -> ids uint32[t], rows int64[n_words + 1].
+    longer: ids and rows of the words of over MOST_BYTES, of `encode_words`. -> ids uint32[t], rows int64[n_words + 1].
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     lengths = end - start
@@ -145,7 +141,7 @@ def _ask(pairs, left, right):
 
 @kernel(inline=True)
 def _answer(pairs, key, position):
-    """The key of a pair at a position, rank << POSITION_BITS | position; of a pair without a rank, all bits of the rank are set.
+    """The key of a pair at a position, rank << POSITION_BITS | position; without a rank, all its bits are set.
 
     Four slots are looked at together: mostly one of them has the pair, or is free. The table has at least four.
     """
@@ -197,10 +193,7 @@ def _first_symbols(text, begin, end, model, work, symbols):
 
 @kernel((i64, i64, i64), ShortWords, (u32[:], i64[:]), u32[:], i64[:])
 def _encode(words, model, longer, tokens, rows):
-    """Merges the words, and puts the ids of longer words between.
-
-    `longer` has a row for each longer word, as `encode_short_words` has checked, and none has more ids than bytes.
-    """
+    """Merges the words, and puts the ids of longer words between: a row each, and none has more ids than bytes."""
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)
     n_words, out, counts = np.uint64(len(rows) - 1), view(tokens), view(rows, np.uint64)
     memory = scratch(BATCH, np.uint64), scratch(WORK, np.uint32), scratch(STATE, np.uint64)
@@ -277,7 +270,7 @@ def _finish_word(model, work, state, i, symbols, out, counts):
 
 @kernel(inline=True)
 def _skip_words(text, words, model, hashes, out, counts, seen):
-    """5. Writes the ids of the words that need no merge, up to one that does; seen: `merge_words` says. -> the same three."""
+    """5. Writes the ids of words that need no merge, up to one that does; seen: of `merge_words`. -> the same three."""
     (starts, ends, n_words), (w, looked_for, room) = words, seen
     names, named, byte_symbols = model.ids, len(model.ids) > 0, model.symbols
     keeps_whole = len(model.whole.offsets) > 1
@@ -307,7 +300,7 @@ def _skip_words(text, words, model, hashes, out, counts, seen):
 
 @kernel(inline=True)
 def _start_word(text, begin, n, model, work, state, i, symbols):
-    """6. Writes the symbols of a word of n bytes, and their keys: those of two bytes are at hand, others are asked for."""
+    """6. Writes the symbols of a word of n bytes, and their keys; those of other pairs than bytes are asked for."""
     byte_symbols, byte_keys, keys = model.symbols, model.byte_keys, symbols + KEYS
     state[i + ASKED] = U0
     _no_keys(work, keys, n)
@@ -333,17 +326,16 @@ def _start_word(text, begin, n, model, work, state, i, symbols):
 
 @kernel(inline=True)
 def merge_words(text, words, model, memory, out, counts):
-    """Writes the ids of each word text[starts[i]:ends[i]] and counts[i], their number, unless the word has more than MOST_BYTES.
+    """Writes the ids of each word text[starts[i]:ends[i]] and counts[i], their number; of words of over MOST_BYTES, 0.
 
-    words: starts, ends, and their number; model: the views of ShortWords; memory: uint64[BATCH], uint32[WORK], uint64[STATE]; out: an
-    element for each byte of the words, and four more; counts: likewise, for each word and one more.
+    words: starts, ends, and their number; model: the views of ShortWords; memory: uint64[BATCH], uint32[WORK],
+    uint64[STATE]; out: an element for each byte of the words, and four more; counts: for each word and one more. Ids
+    are first written at the word's byte positions (a word has at least as many bytes as ids); then `pack_ids`.
 
-    Ids are first written at the word's byte positions (a word has at least as many bytes as ids); `pack_ids` packs them.
-
-    Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the positions 1 to n of STRIDE; ALIVE has bits for
-    these and for 0 and n + 1, which stay, so that a symbol of the word has one before and one after it; a key below
-    `no_rank` is that of a position from 1 to n - 1. Ranks are below the number of merges and symbols below n, since the tables
-    hold no others.
+    Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the positions 1 to n of STRIDE; ALIVE has
+    bits for these and for 0 and n + 1, which stay, so that each symbol has one before and one after it; a key below
+    `no_rank` is that of a position from 1 to n - 1. Ranks are below the number of merges and symbols below n, since the
+    tables hold no others.
     """
     (starts, ends, n_words), (hashes, work, state) = words, memory
     pairs, merged = model.pairs, model.merged
@@ -355,7 +347,7 @@ def merge_words(text, words, model, memory, out, counts):
     for i in range(U0, used, fields):
         work[i * SYMBOLS_OF] = np.uint32(model.n)
 
-    # The next word, the end of those that were looked for among the tokens, and the byte position of the next word's ids
+    # The next word, the end of those looked for among the tokens, and the byte position of the next word's ids
     w, looked_for, room = U0, U0, U0
     active = True
     while active:
@@ -417,7 +409,7 @@ def _no_keys(work, keys, n):
 
 @kernel(inline=True)
 def _find_whole(strings, text, starts, ends, first, last, hashes, found):
-    """found[i] = index + 1 of each of the words first:last, at most BATCH, among `strings`, 0: it is none of them."""
+    """found[i] = index + 1 of each of the words first:last, at most BATCH, among `strings`; 0: it is none of them."""
     slots, data, offsets = strings
     mask = np.uint64(len(slots) - 1)
     for i in range(first, last):

@@ -15,8 +15,8 @@ from gputok.kernels.cpu.primitives.utf8 import decode, width
 def next_cut(text, at, end, inside, crossing, by_byte):
     """The first edge after `at` that no token crosses, or `end`.
 
-    A token that crosses an edge contains the two characters there side by side, or, if bytes are symbols, ends or begins
-    within one of them. Most words are ASCII and are rarely cut, so that with bytes only other characters are tested.
+    A token that crosses an edge contains the two characters there side by side, or, if bytes are symbols, ends or
+    begins within one of them. ASCII words are rarely cut, so with bytes only other characters are tested.
     """
     left, left_byte = U0, np.uint64(text[at])
     p = at
@@ -100,9 +100,9 @@ def characters_as_symbols(text, begin, n, tables, symbols, offsets):
 def first_symbols(text, begin, n, model, symbols, offsets):
     """Writes the characters of n bytes from text[begin] on as symbols, and their positions, counted from `begin`.
 
-    offsets has one more element, the end of the last symbol. An unknown character is left out (the positions after it move up,
-    as in `tokenizers`), or becomes an unknown token, or with fallback the tokens of its bytes and of the bytes of both
-    affixes. Byte tokens are written before an unknown token that waits to be fused with the next one, as `tokenizers` does.
+    offsets: the last is the end of the last symbol. As in `tokenizers`, an unknown character is left out (the positions
+    after it move up), or becomes an unknown token, or with fallback the tokens of its bytes and of the bytes of both
+    affixes. Byte tokens are written before an unknown token that waits to be fused with the next one.
     """
     by_byte = model.symbols.columns == np.uint64(256)
     count = np.int64(0)
