@@ -1,13 +1,13 @@
 """Whether tokens that stand side by side are those of their joined text.
 
-Words are looked up, each with its tokens; text of several words has the tokens of its words, unless a merge reaches across
-a word's end. Two tokens *fit* if byte-pair encoding of their joined text gives these two. A sequence of tokens is the
-encoding of its text if all neighbours fit (van Antwerpen and Neubeck 2024, "So many tokens, so little time",
-github.com/github/rust-gems). So only ends that don't fit have to be encoded anew, with the tokens beside them.
+Words are looked up, each with its tokens; text of several words has the tokens of its words, unless a merge reaches
+across a word's end. Two tokens *fit* if byte-pair encoding of their joined text gives these two. A sequence of tokens
+is the encoding of its text if all neighbours fit (van Antwerpen and Neubeck 2024, "So many tokens, so little time",
+github.com/github/rust-gems). So only ends that don't fit are encoded anew, with the tokens beside them.
 
-Proof, for merges that are applied in the order of their ranks, each to all its occurrences from left to right: let no merge
-so far have reached across an end. Then both tokens have evolved as they do alone, and a merge across the end would happen
-in their joined text as well.
+Proof, for merges that are applied in the order of their ranks, each to all its occurrences from left to right: as long
+as no merge has reached across an end, both tokens have evolved as they do alone, and a merge across the end would
+happen in their joined text as well.
 
 It needs a vocabulary in which each token is made by one merge, which comes after those that make its parts. Tokens are
 numbered by age: 0 to 255 are the bytes, the others follow by rank.
@@ -79,7 +79,7 @@ def joints(symbols: np.ndarray, merges: np.ndarray, n_ids: int) -> Joints | None
 
 @kernel(u32[:], i64[:])
 def _find_lengths(parts, begin):
-    """Writes where the bytes of each age begin; the parts of a token have lower ages, and their strings are in the vocabulary."""
+    """Writes where the bytes of each age begin; the parts of a token have lower ages."""
     for age in range(len(begin) - 1):
         length = np.int64(1)
         if age >= 256:
@@ -146,18 +146,12 @@ def _fits(s, known, x, y):
 
 
 @kernel(inline=True)
-def _size(s, token):
-    """The bytes of an id."""
-    age = np.uint64(s.age[np.uint64(token)])
-    return np.uint64(s.begin[age + U1] - s.begin[age])
-
-
-@kernel(inline=True)
 def _size_of_all(s, tokens, begin, end):
     """The bytes of tokens[begin:end]."""
     size = U0
     for i in range(begin, end):
-        size += _size(s, tokens[i])
+        age = np.uint64(s.age[np.uint64(tokens[i])])
+        size += np.uint64(s.begin[age + U1] - s.begin[age])
     return size
 
 
@@ -174,10 +168,7 @@ def _spell_ids(s, tokens, begin, end, symbols, n):
 
 @kernel(inline=True)
 def _encode(s, merging, work, size, out, n):
-    """Writes the ids of `size` bytes to out[n:], at most `size`; returns where they end.
-
-    merging: pairs, merged, parts and nothing of Joints; work: of `work_for` so many bytes, the first of which has them.
-    """
+    """Writes the ids of the `size` bytes in work[0] to out[n:], and returns where they end; work: of `work_for`."""
     symbols, before, after, keys = work
     if size <= np.uint64(SHORT):
         merge_by_scan(s.text, U0, size, merging, False, work)
@@ -193,10 +184,7 @@ def _encode(s, merging, work, size, out, n):
 
 @kernel(inline=True)
 def _find_misfit(s, known, symbols, mark, i, end):
-    """The first id from i on that doesn't fit the id before, or `end`.
-
-    Only a word that is marked as UNSURE, which has an id before, is looked at.
-    """
+    """The first id from i on that doesn't fit the id before, or `end`; only words marked as UNSURE are looked at."""
     while i < end:
         if i + U8 <= end and load_u64(mark, i) & _UNSURE_OF_EIGHT == U0:
             i += U8
@@ -218,12 +206,12 @@ def _fit(ids, marks, tables, known):
 def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_ends):
     """Writes the ids of each piece, all of which fit, their marks, and where those of each text end.
 
-    out, out_marks: with room for an id of each byte of the texts, and FEW ids more. Ids are below len(tables.age); only pieces of several ids,
-    which all have ages, are looked at.
+    out, out_marks: with room for an id of each byte of the texts, and FEW more. Ids are below len(tables.age); only
+    pieces of several ids, which all have ages, are looked at.
 
     The ids written so far are always the encoding of their text. If the next id doesn't fit, the last of them are taken
-    back, twice as many each time, and encoded together with it, until they fit what is before them. A piece for which that
-    takes long is encoded at once. An id after newly encoded ones has to be looked at, whatever its mark.
+    back, twice as many each time, and encoded together with it, until they fit what is before them. A piece for which
+    that takes long is encoded at once. An id after newly encoded ones has to be looked at, whatever its mark.
     """
     s, known, symbols, mark = as_views(tables), view(known), view(ids), view(marks)
     fitting, fitting_marks = view(out), view(out_marks)
@@ -306,12 +294,11 @@ def fit_tokens(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Makes the tokens of the words of each piece those of the whole piece.
 
-    ids: uint16 or uint32[m], the tokens of the words of texts, each of which has an age (but a piece may be one other token,
-    and stays so); ends: int64[t + 1], the texts in them; marks: uint8[m], of `encode_marked`; n_bytes: of the texts; known: of
-    `new_memory`, for one thread; much_work: see MUCH_WORK.
+    ids: uint16 or uint32[m], the tokens of the words of texts, each of which has an age (but a piece may be one other
+    token, and stays so); ends: int64[t + 1], the texts in them; marks: uint8[m], of `encode_marked`; n_bytes: of the
+    texts; known: of `new_memory`, for one thread; much_work: see MUCH_WORK.
 
-    -> ids, ends, marks: the same of the encoding of each piece. The first id of a piece has the mark CUT; UNSURE has no
-    meaning any longer.
+    -> ids, ends, marks: the same of the encoding of each piece. CUT marks its first id; UNSURE has no meaning then.
     """
     known = new_memory() if known is None else known
     if _fit(ids, marks, tables, known):
@@ -325,5 +312,5 @@ def fit_tokens(
 
 
 def new_memory() -> np.ndarray:
-    """Memory of pairs that fit, uint64[2 ** KNOWN_BITS], and of others and the ids that they become, four numbers for each."""
+    """Memory of pairs that fit, uint64[2 ** KNOWN_BITS], and, in four numbers each, of others and what they become."""
     return np.zeros((1 << KNOWN_BITS) + (4 << ANEW_BITS), np.uint64)

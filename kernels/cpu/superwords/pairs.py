@@ -1,12 +1,12 @@
 """Counting neighbouring tokens without keys, and cutting text where no merge can reach across.
 
-A merge (A, B) of count c lies across c distinct edges, where the last token of A stands before the first one of B. So those
-two tokens stand side by side at least c times. *Cells* count neighbours by a hash of both: 2**bits counters without keys. A
-cell may count several pairs, and so never less than one of them. Text cut where the cell is below a threshold has all
-merges of that count or more, with their counts and ties; most of the text has none, and is left out.
+A merge (A, B) of count c lies across c distinct edges, where the last token of A stands before the first one of B. So
+those two tokens stand side by side at least c times. *Cells* count neighbours by a hash of both: 2**bits counters
+without keys. A cell may count several pairs, and so never less than one of them. Text cut where the cell is below a
+threshold has all merges of that count or more, with their counts and ties; most of the text has none, and is left out.
 
-Threads share the cells. Each deals the neighbours of a slice to ranges of cells, and adds one range after the other, under a
-lock of the range: one megabyte at a time, which stays in its cache.
+Threads share the cells. Each deals the neighbours of a slice to ranges of cells, and adds one range after the other,
+under its lock: one megabyte at a time, which stays in its cache.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _cell(x, y, shift):
 def _deal_pairs(ids, marks, traits, limits, bits, dealt, starts):
     """Writes the cells of all neighbours, those of each range together; starts: int64[ranges + 1], all 0.
 
-    Bounds: there are fewer neighbours than ids, for which `dealt` has room; ids are below len(traits), if it isn't empty.
+    Bounds: `dealt` has room for all ids, which are more than neighbours; ids are below len(traits), if it isn't empty.
     """
     symbols, mark, trait = view(ids), view(marks), view(traits)
     bounds, n_traits, n_ids = view(limits), np.uint64(len(traits)), np.uint64(len(ids))
@@ -69,8 +69,8 @@ def deal_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Deals neighbouring tokens of pieces to ranges of 2**bits cells.
 
-    ids: uint16 or uint32[n]; marks: uint8[n], CUT where a piece begins; traits: uint64[number of ids] for the veto, which leaves
-    neighbours out that no token may contain; empty without a veto; bits: of a cell, RANGE_BITS to 32.
+    ids: uint16 or uint32[n]; marks: uint8[n], CUT where a piece begins; traits: uint64[number of ids] for the veto,
+    which leaves neighbours out that no token may contain; empty without a veto; bits: of a cell, RANGE_BITS to 32.
 
     -> uint32[], a cell for each two neighbours; int64[2**RANGE_BITS + 1], where each range begins in them.
     """
@@ -81,10 +81,7 @@ def deal_pairs(
 
 @kernel(u32[:], u32[:])
 def add_pairs(cells, dealt):
-    """Adds 1 to cells[i] for each i of `dealt`, up to 2**32 - 1.
-
-    cells: uint32[n]; dealt: uint32[m], each below n, as `deal_pairs` makes them.
-    """
+    """Adds 1 to cells[i] for each i of `dealt`, of `deal_pairs`, up to 2**32 - 1; each is below len(cells)."""
     counters, numbers = view(cells), view(dealt)
     for i in range(len(dealt)):
         at = np.uint64(numbers[i])
@@ -94,7 +91,7 @@ def add_pairs(cells, dealt):
 
 @kernel(U16orU32, u8[:], u64[:], i64[:], u8[:], i64, i64)
 def _cut_runs(ids, marks, traits, limits, frequent, bits, capacity):
-    """Bounds: as in _deal_pairs; a cell is below 2**bits, the number of bits; a run has two ids, so capacity len(ids) / 2."""
+    """Bounds: as in _deal_pairs; a cell is below 2**bits, the number of bits; a run has two ids or more."""
     symbols, mark, trait = view(ids), view(marks), view(traits)
     bounds, n_traits, n_ids = view(limits), np.uint64(len(traits)), np.uint64(len(ids))
     is_frequent, shift = view(frequent), U64 - np.uint64(bits)
@@ -135,7 +132,6 @@ def cut_runs(
     """Cuts pieces between tokens that no merge of some count or more joins; runs of one token are left out.
 
     ids, marks, traits, veto: as for `deal_pairs`; frequent: of `frequent_cells`.
-
     -> start, stop: int64[runs], ascending; run i is ids[start[i]:stop[i]].
     """
     bits = len(frequent).bit_length() + 2
@@ -143,9 +139,6 @@ def cut_runs(
 
 
 def frequent_cells(cells: np.ndarray, threshold: int) -> np.ndarray:
-    """Which cells, uint32[2**bits], have counted `threshold` or more: a bit for each, uint8[2**bits / 8].
-
-    They stay in a cache of the second or third level, which the counts don't.
-    """
+    """Which cells, uint32[2**bits], counted `threshold` or more, as bits, uint8[2**bits / 8], which stay in a cache."""
     parts = (cells[at : at + _CELLS_AT_ONCE] >= threshold for at in range(0, len(cells), _CELLS_AT_ONCE))
     return np.concatenate([np.packbits(part, bitorder="little") for part in parts])

@@ -1,8 +1,8 @@
 """Merging the tokens of words to superwords.
 
-The first merges of a vocabulary of superwords never join two words. Text has the tokens of these merges first, which words
-are looked up for. The other merges join few tokens: those that are the last of some left part, and the first of its right
-part. Any other two neighbours are a cut, and what lies between two cuts is a run of two or three tokens as a rule.
+The first merges of a vocabulary of superwords never join two words; words are looked up for the tokens of these. The
+other merges join few tokens: those that are the last of some left part, and the first of its right part. Any other two
+neighbours are a cut, and what lies between two cuts is a run of two or three tokens as a rule.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from gputok.kernels import Pairs
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_corpus.marks import CUT, MOST_BITS
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
-from gputok.kernels.cpu.lookup import NONE, index_pairs
+from gputok.kernels.cpu.lookup import index_pairs
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, LOW32, U0, U1, U2, U3, U4, U6, U7, U8, U32, U63, U64
 from gputok.kernels.cpu.primitives.memory import (
     as_views,
@@ -57,7 +57,7 @@ def work_for(size):
 
 @kernel(inline=True)
 def _put_merged(out, n, work, size):
-    """Writes the symbols that `merge_by_scan` left to out[n:], and returns where they end."""
+    """Writes the symbols that a merge left to out[n:], and returns where they end; work: of `work_for`."""
     i = U0
     while i < size:
         out[n] = work[0][i]
@@ -99,10 +99,7 @@ def _bit(x, y, mask):
 
 @kernel(u32[:], u32[:], u32[:], u32[:], u32[:], u64[:])
 def _find_inner(left, right, merged, first, last, inner):
-    """Sets the bits of all pairs of tokens that a merge may join; first, last: of each id, at first the id itself.
-
-    A merge comes after those that make its parts.
-    """
+    """Sets the bits of all pairs that a merge may join, by rank; first, last: of each id, at first the id itself."""
     mask = np.uint64(len(inner) - 1)
     for rank in range(len(merged)):
         a, b, new = left[rank], right[rank], merged[rank]
@@ -165,8 +162,8 @@ def _copy_ids(out, n, symbols, begin, end, n_ids):
 def _merge_runs(ids, ends, marks, tables, known, merged_ids, merged_ends):
     """Writes the merged ids, which are not more than the ids, and where those of each text end.
 
-    Bounds: `merged_ids` has room for eight ids more. `joined` has one bit more than ids, which is 0, and eight bytes more; of a
-    load of 64 bits, 57 at least are those asked for. Runs have two ids at least.
+    Bounds: `merged_ids` has room for eight ids more. `joined` has one bit more than ids, which is 0, and eight bytes
+    more; of a load of 64 bits, 57 at least are those asked for.
     """
     symbols, out, inner, n_ids = view(ids), view(merged_ids), view(tables.inner), np.uint64(len(ids))
     mask, pairs, merged = np.uint64(len(tables.inner) - 1), as_views(tables.pairs), view(tables.merged)
@@ -202,21 +199,15 @@ def _merge_runs(ids, ends, marks, tables, known, merged_ids, merged_ends):
                 slot[U0], slot[U1] = low, high
                 slot[U2], slot[U3] = few_ids(work[3], U0, _put_merged(work[3], U0, work, size))
             n = put_few(out, n, slot[U2], slot[U3])
-        elif size <= np.uint64(SHORT):
-            for i in range(size):
-                work[0][i] = symbols[begin + i]
-            merge_by_scan(no_ranks, U0, size, model, False, work)
-            n = _put_merged(out, n, work, size)
         else:
-            long = scratch(size, np.uint32)
-            before, after = scratch(size + U1, np.uint32), scratch(size, np.uint32)  # one after the last
+            memory = work if size <= np.uint64(SHORT) else work_for(size)
             for i in range(size):
-                long[i] = symbols[begin + i]
-            merge_by_heap(long, before, after, np.int64(size), (merged, pairs, 0.0), inner)
-            for i in range(size):
-                if long[i] != NONE:
-                    out[n] = long[i]
-                    n += U1
+                memory[0][i] = symbols[begin + i]
+            if size <= np.uint64(SHORT):
+                merge_by_scan(no_ranks, U0, size, model, False, memory)
+            else:
+                merge_by_heap(memory[0], memory[1], memory[2], np.int64(size), (merged, pairs, 0.0), inner)
+            n = _put_merged(out, n, memory, size)
     while text < n_texts:
         merged_ends[text] = np.int64(n)
         text += U1
@@ -227,9 +218,8 @@ def merge_runs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Merges the tokens of pieces, the lowest rank first, and of equal ranks the leftmost pair.
 
-    ids: uint16 or uint32[n], whose type has room for all ids; ends: int64[t + 1], the texts in them; marks: uint8[n], CUT where
-    a piece begins, as the first id of each text does; known: of `new_runs`, for these tables and one thread -> ids and ends of
-    the merged tokens.
+    ids: uint16 or uint32[n], whose type has room for all ids; ends: int64[t + 1], the texts in them; marks: uint8[n],
+    CUT where a piece begins, as with each text; known: of `new_runs`, for these tables and one thread -> ids and ends.
     """
     merged, merged_ends = np.empty(len(ids) + 8, ids.dtype), np.zeros(len(ends), np.int64)
     _merge_runs(ids, ends, marks, tables, new_runs() if known is None else known, merged, merged_ends)

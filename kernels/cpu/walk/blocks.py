@@ -1,7 +1,6 @@
 """Blocks of text, and their words.
 
-A block is documents with the byte 0xFF after each. That byte never occurs in UTF-8; it stands for the end of text, and is a
-word of its own.
+A block is documents with the byte 0xFF after each. It never occurs in UTF-8, stands for the end of text, and is a word.
 """
 
 from __future__ import annotations
@@ -25,14 +24,13 @@ MARGIN = 80
 def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token, has_tokens):
     """Copies data[begin:stop] into a block, uint8[n_block], as far as whole documents go, with END_OF_TEXT after each.
 
-    Of a document with token[document] >= 0, only END_OF_TEXT; `has_tokens` False: there are none, and `token` is not read.
-    walk: the views of a Walk.
+    Of a document with token[document] >= 0, only END_OF_TEXT; `has_tokens` False: there are none, nor a `token`.
 
-    Returns (the bytes copied or left out, the bytes of the block, the last document). A document that is longer than the
-    block is copied up to a strong cut; if the block contains no strong cut, 0 bytes are. `offsets[document] <= begin`.
+    Returns (the bytes copied or left out, the bytes of the block, the last document). A document longer than the block
+    is copied up to a strong cut; if the block contains none, 0 bytes are. Bounds: `offsets[document] <= begin`.
 
-    At a strong cut, each state of the walk does before END_OF_TEXT what it would do before the next character: the walk goes
-    back if the match ended earlier. So `stop`, too, must be the end of a document or a strong cut.
+    At a strong cut, each state of the walk does before END_OF_TEXT what it would do before the next character: the walk
+    goes back if the match ended earlier. So `stop`, too, must be the end of a document or a strong cut.
     """
     room = n_block - MARGIN
     at, n = begin, 0
@@ -48,8 +46,8 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token
                 break
             stop = end = last_strong_cut(data, begin, begin + room - 1, walk)
             size = end - at
-        # 64 bytes at a time: calling memcpy for each line of a text took longer than copying it. What lies after the
-        # document is overwritten later; less than 64 bytes of it are read, before `stop`, and written, within MARGIN.
+        # 64 bytes at a time: a call of memcpy for each line took longer than the copy. What lies after the document is
+        # overwritten later; less than 64 bytes of it are read, before `stop`, and written, within MARGIN.
         if end + 64 <= stop:
             done = 0
             while done < size:
@@ -84,9 +82,8 @@ def next_block(data, offsets, document, start, stop, walk, room, token, has_toke
 def walk_block(text, n, walk, bounds, codes):
     """Writes where each word of a block begins, in order, then n, and returns the number of words.
 
-    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte at the end.
-    walk: the views of a Walk. bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one.
-    codes: memory like `text`.
+    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more at the end; codes:
+    memory like it. bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one.
     """
     tables = steps_of(walk)
     if CAN_SHUFFLE:  # else Numba leaves this out

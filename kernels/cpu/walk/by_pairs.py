@@ -1,12 +1,12 @@
 """The walk by two ASCII bytes a step, at two positions side by side.
 
-A character of several bytes becomes codes first: CLASS_CODE + its class for the first byte, while the others are steps that
-change nothing. No state is needed to write these codes, so that characters don't wait for each other. Short texts are walked
-without codes, by single steps until they are ASCII again.
+A character of several bytes becomes codes first: CLASS_CODE + its class for the first byte; the others are steps that
+change nothing. That needs no state, so that characters don't wait for each other. Short texts are walked without codes,
+by single steps until they are ASCII again.
 
-Measured on one core of an x86-64 server, GPT-2's pattern: 260 MB/s for one byte a step, 880 for two, 1,190 at two positions.
-On one core of an AMD EPYC (Zen 5), Llama 3's pattern, English: 1,450 MB/s at two positions, 1,650 with a loop of so few names that
-all have registers, 1,880 with one load for the row of two bytes instead of four loads.
+Measured on one core of an x86-64 server, GPT-2's pattern: 260 MB/s for one byte a step, 880 for two, 1,190 at two
+positions. On one core of an AMD EPYC (Zen 5), Llama 3's pattern, English: 1,450 MB/s at two positions, 1,650 if all
+names of the loop have registers, 1,880 with one load for the row of two bytes instead of four.
 """
 
 from __future__ import annotations
@@ -55,10 +55,7 @@ def _note(entry, p, bounds, n_bounds):
 
 @kernel(inline=True)
 def put_codes(text, n, walk, codes):
-    """Writes the codes of text[:n + 1], a block; whether a character has several bytes. Both have MARGIN bytes more.
-
-    Without such a character, nothing is written.
-    """
+    """Writes the codes of text[:n + 1], if it has a wide character; whether it has. Both have MARGIN bytes more."""
     page, member = walk.page, walk.member
     p, end = U0, n + U1
     while p < end and not _several(text, p, end):
@@ -112,8 +109,8 @@ def _step_behind(text, p, n, state, bounds, n_bounds, tables):
 def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
     """Walks text[p:stop] from a state on, and notes in bounds[n_bounds:] where words begin.
 
-    text[stop - 1] is END_OF_TEXT, so that no match is undecided at `stop`. Returns the number of words so far. A byte after
-    `stop` may have been stepped over, and noted as a word, as well.
+    text[stop - 1] is END_OF_TEXT, so that no match is undecided at `stop`. Returns the number of words so far. A byte
+    after `stop` may have been stepped over, and noted as a word, as well.
     """
     while p < stop:
         while p < stop:
@@ -133,8 +130,8 @@ def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
 def _settle(text, p, cut, state, bounds, n_bounds, tables):
     """Walks on to the strong cut at text[cut], until the words before the cut are known: the number of words so far.
 
-    At the cut no walk goes on, but a match may have ended before it: GPT-2's `'ll` after `'l`, where `é` follows, is `'`, and
-    `l` begins another word. At the end of a text END_OF_TEXT tells this; here the character after the cut does.
+    At the cut no walk goes on, but a match may have ended before it: GPT-2's `'ll` after `'l`, where `é` follows, is
+    `'`, and `l` begins another word. At the end of a text END_OF_TEXT tells this; here the next character does.
     """
     klass, page, member, _, _, step, width, fresh = tables
     while p <= cut:
@@ -157,9 +154,9 @@ def _settle(text, p, cut, state, bounds, n_bounds, tables):
 def walk_pairs(text, n, walk, tables, bounds, codes):
     """`walk_block` for any text.
 
-    The halves of the block are walked side by side: each step waits for the state of the step before, and two waiting walks
-    take hardly longer than one. A strong cut lies between them, so that no walk of the first half goes on over the first
-    character of the second, whatever its state is. That character stands for the end of text of the first half (`_settle`).
+    The halves of the block are walked side by side: each step waits for the one before, and two waiting walks take
+    hardly longer than one. A strong cut lies between them, so that no walk of the first half goes on over the first
+    character of the second, which stands for the end of text of the first half (`_settle`).
     """
     pair, fresh = walk.pair, tables[-1]
     if not put_codes(text, n, walk, codes):

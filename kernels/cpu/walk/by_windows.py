@@ -1,8 +1,8 @@
 """The walk by windows of five or six bytes: 64 bytes are looked at together, and the automaton walks only between.
 
-Measured on one core of an AMD EPYC (Zen 4), AVX2, for the patterns of GPT-2, Llama 3 and Qwen: English 2.7, 2.1 and 2.4 GB/s,
-code 2.5, 2.0 and 2.4 GB/s. By pairs, all of these take 1.1 to 1.3 GB/s. At 2.7 GB/s, 30 % of the time goes to the classes of bytes,
-a third to the windows, and 15 % to the positions of bits.
+Measured on one core of an AMD EPYC (Zen 4), AVX2, for the patterns of GPT-2, Llama 3 and Qwen: English 2.7, 2.1 and 2.4
+GB/s, code 2.5, 2.0 and 2.4; by pairs 1.1 to 1.3. At 2.7 GB/s, 30 % of the time goes to the classes of bytes, a third to
+the windows, and 15 % to the positions of bits.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ FEW = U16  # at most so many characters without a class, and one more for each 6
 def walk_windows(text, n, windows, tables, bounds, codes):
     """`walk_block` by windows: the automaton walks only where these leave it unknown.
 
-    Returns 0 if characters without a class of windows, or walked words, are so many that the walk by pairs is faster. What was
-    written until then does not matter to that walk.
+    Returns 0 if characters without a class of windows, or walked words, are so many that the walk by pairs is faster.
+    What was written until then does not matter to that walk.
 
-    Where a window leaves it unknown, `match_end` walks from the last beginning of a word, as far as it has to look. That is the
-    plain walk, so no match is ever undecided; it finds the same beginnings that windows tell, and `done` never passes one.
+    Where a window leaves it unknown, `match_end` walks from the last beginning of a word, as far as it has to look. So
+    no match is ever undecided; it finds the same beginnings that windows tell, and `done` never passes one.
 
-    Bounds: `done` is a byte where a word surely begins, and grows. It stays below n, since the byte before n is END_OF_TEXT, a
-    word of its own. A word is noted at most once for each byte, and up to eight elements more are written. Only characters that
-    begin before n are decoded.
+    Bounds: `done` is a byte where a word surely begins, and grows. It stays below n, since the byte before n is
+    END_OF_TEXT, a word of its own. A word is noted at most once for each byte, and up to eight elements more are
+    written. Only characters that begin before n are decoded.
     """
     for i in range(PLACE_OF_FIRST):
         codes[i] = np.uint8(END_CLASS)  # the walk begins as after an end of text
@@ -70,7 +70,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
 
 @kernel(inline=True)
 def _put_wide(text, leads, first, codes, windows, tables):
-    """Writes the classes of the characters of several bytes that begin at `first` + each bit of `leads`; how many have none."""
+    """Writes the classes of the wide characters that begin at `first` + each bit of `leads`; how many have none."""
     page, member, n_unclear = tables[1], tables[2], U0
     while leads != U0:
         at = first + trailing_zeros(leads)
@@ -92,10 +92,7 @@ def _put_wide(text, leads, first, codes, windows, tables):
 
 @kernel(inline=True)
 def _note_begins(text, n, windows, tables, bounds, codes, any_wide, form):
-    """The second pass of `walk_windows`, by windows of a form of `walk.windows.FORMS`, a constant.
-
-    any_wide: 0 if all characters are ASCII.
-    """
+    """The second pass of `walk_windows`, for a form of `walk.windows.FORMS`; any_wide: 0 if all is ASCII."""
     done, n_bounds, n_walked, p = U0, U1, U0, U0
     bounds[U0] = U0
     while p < n:

@@ -1,7 +1,7 @@
 """The tables of a gapless automaton for the walk.
 
-They resolve in advance what happens between two words: if the walk dies on a character before which it accepts, the entry says
-"boundary" and already contains the state after that character. So no byte is read twice. A second table takes two bytes at
+They resolve in advance what happens between two words: if the walk dies on a character before which it accepts, the
+entry says "boundary" and has the state after that character: no byte is read twice. A second table takes two bytes at
 once; if it can't (`RARE`: a match that ended earlier than the walk), a single step follows.
 """
 
@@ -57,9 +57,7 @@ def steps_of(walk):
 
 
 class Walks:
-    """The tables of one automaton for any number of walks; those of windows come when there is so much text that they pay.
-
-    Threads may share it.
+    """The tables of one automaton for any number of walks, also of threads; those of windows come when they pay.
 
     Args:
         automaton: a gapless automaton.

@@ -1,23 +1,23 @@
 """Where words begin, told by windows of five or six bytes: 64 bytes at a time, without a state.
 
-Whether a word begins at a byte mostly follows from the classes of the three bytes before, of the byte itself, and of the
-next byte: in GPT-2's pattern always between a letter and a space. Some patterns need one more byte after it: a piece of
-superwords may begin with a space before two marks. `window_tables` finds out, from the tables of an automaton,
-for which windows this is so. The others are *unknown*; there the automaton walks.
-END_OF_TEXT has a class as ASCII has: lines as documents would else be walked at five bytes each.
+Whether a word begins at a byte mostly follows from the classes of the three bytes before, of the byte itself, and of
+the next byte: in GPT-2's pattern always between a letter and a space. Some patterns need one more byte: a piece of
+superwords may begin with a space before two marks. `window_tables` finds out, from the tables of an automaton, for
+which windows this is so. The others are *unknown*; there the automaton walks. END_OF_TEXT has a class as ASCII has:
+lines as documents would else be walked at five bytes each.
 
-A character of several bytes counts as several characters of its class, if no walk tells these from one: after the first, the
-walk never begins a word before another one, and stays in its state. In most patterns that holds for letters, so that windows
-tell the words of Greek as those of English (`_repeatable`). Windows with any other such character are unknown.
+A character of several bytes counts as several characters of its class, if no walk tells these from one: after the
+first, the walk stays in its state, and begins no word before another one. In most patterns that holds for letters:
+windows tell the words of Greek as those of English (`_repeatable`). Windows with other such characters are unknown.
 
-What the tables say is proven, not guessed. The walk is followed from all states at once. Before each character it may go on
-with the word (if the automaton has a way, and may accept later as far as the next characters tell), or begin another one (if
-the automaton accepts there, and not surely later). What a walk really does is always among these ways. So if all ways through
-a window agree, that is what happens in any text.
+What the tables say is proven, not guessed. The walk is followed from all states at once. Before each character it may
+go on with the word (if the automaton has a way, and may accept later as far as the next characters tell), or begin
+another one (if the automaton accepts there, and not surely later). What a walk really does is among these ways: if all
+ways through a window agree, that is what happens in any text.
 
-An example with three classes: letters a, the space _, and marks. A word is one or two letters, or a mark, or a space with the
-mark after it, if there is one: `[a-z][a-z]?| [^ a-z]?|[^ a-z]`. State 0 is the beginning; in state 2 the word is a space, in
-state 3 one letter, and in state 1 it is complete. Below each byte are the states that the walk can be in after it:
+An example with three classes: letters a, the space _, and marks. A word is one or two letters, or a mark, or a space
+with the mark after it, if any: `[a-z][a-z]?| [^ a-z]?|[^ a-z]`. State 0 is the beginning; in state 2 the word is a
+space, in state 3 one letter, and in state 1 complete. Below each byte are the possible states of the walk after it:
 
     bytes                 .     a     a    |a|    _
     states      0 1 2 3   1     3     1             a word begins: from 1, no way goes on
@@ -26,11 +26,11 @@ state 3 one letter, and in state 1 it is complete. Below each byte are the state
     bytes                 a     a     a    |a|    _
     states      0 1 2 3   1 3   1 3   1 3           unknown: from 3 the word goes on, from 1 another one begins
 
-For the kernels, the windows become *terms*: sets of classes, one for each byte. A byte of a term table has a bit for each of
-eight terms, so a window belongs to a term if that bit is set in all of its bytes: one shuffle of 16 or 32 bytes looks up as
-many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern CPUs"). A shuffle
-knows 16 classes. If an automaton has more, some become one, with the ways of each: rare ones, such as the capitals that may
-follow an apostrophe in GPT-4o's pattern, so that hardly more windows are unknown.
+For the kernels, the windows become *terms*: sets of classes, one for each byte. A byte of a term table has a bit for
+each of eight terms, so a window belongs to a term if that bit is set in all of its bytes: one shuffle of 16 or 32 bytes
+looks up as many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern
+CPUs"). A shuffle knows 16 classes. Of more, some become one, with the ways of each: rare ones, such as the capitals
+that may follow an apostrophe in GPT-4o's pattern, so that hardly more windows are unknown.
 """
 
 from __future__ import annotations
@@ -103,12 +103,10 @@ def _ready() -> dict[bytes, np.ndarray]:
 def window_tables(automaton: Automaton) -> np.ndarray:
     """The tables of a gapless automaton for `put_classes` and `window_masks` (some milliseconds), uint8[N_BYTES].
 
-    uint8[8, 16], the class of each ASCII byte; uint8[3, WIDTH, 16], for each byte of a window and each class, a bit for each
-    of 24 terms; two masks for terms 8 to 15: terms by which a word begins, and terms by which that is unknown; the number of
-    the form; uint8[256], for each class of the automaton, the class of the bytes of a character of several bytes, or UNCLEAR. By
-    terms 0 to 7, a word begins; by terms 16 to 23, that is unknown.
-
-    Empty if the processor has no fast shuffle, or if the terms don't suffice.
+    uint8[8, 16], the class of each ASCII byte; uint8[3, WIDTH, 16], for each byte of a window and each class, a bit for
+    each of 24 terms: by terms 0 to 7, a word begins; by terms 16 to 23, that is unknown; two masks: which of terms 8 to
+    15 are of either kind; the form's number; uint8[256], for each class of the automaton, the class of the bytes of a
+    wide character, or UNCLEAR. Empty if the processor has no fast shuffle, or if the terms don't suffice.
     """
     if not CAN_SHUFFLE or automaton.n_states > MOST_STATES:
         return NO_TABLES
@@ -144,8 +142,8 @@ def _tables(automaton: Automaton, repeatable: np.ndarray) -> np.ndarray:
 def _repeatable(automaton: Automaton) -> np.ndarray:
     """The classes of which a walk can't tell several characters side by side from one, int64[].
 
-    After the first of them, whatever was before it, no word begins before the next, and the state stays the same. Then words
-    also end where they would: a match that ended between two of them would have another word begin there.
+    After the first of them, no word begins before the next, and the state stays the same. Then words also end where
+    they would: a match that ended between two of them would have another word begin there.
     """
     every = np.arange(automaton.delta.shape[1])
     _, begins, after = _ways(automaton, every, 1)
@@ -158,10 +156,10 @@ def _repeatable(automaton: Automaton) -> np.ndarray:
 
 
 def _groups(ways: Iterable[np.ndarray], often: np.ndarray) -> np.ndarray:
-    """The group of each class, int64[classes], MOST_CLASSES groups at most; the last class, END_OF_TEXT, is the last group.
+    """The group of each class, int64[classes], at most MOST_CLASSES; the last class, END_OF_TEXT, is the last group.
 
-    Of too many classes, in turn those two become one that differ least: in the number of their ways, times how often they occur.
-    ways: with one later class; often: float64[classes].
+    Of too many classes, in turn those two become one that differ least: in the number of their ways, times how often
+    they occur. ways: with one later class; often: float64[classes].
     """
     often, n = often.copy(), len(often)
     unlike = np.zeros((n, n))
@@ -191,10 +189,7 @@ def _united(ways: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def _known_windows(automaton: Automaton, used: np.ndarray, groups: np.ndarray, width: int) -> np.ndarray | None:
-    """What is known of each window of groups of ASCII classes and, the last of each axis, that of END_OF_TEXT.
-
-    uint8[groups, ...] of `width` axes; None: there are too many.
-    """
+    """What is known of each window of groups of classes, END_OF_TEXT last, uint8[groups, ...]; None: too many."""
     n = groups.max() + 1
     if n**width > MOST_ALL:
         return None
@@ -230,15 +225,14 @@ def _known_windows(automaton: Automaton, used: np.ndarray, groups: np.ndarray, w
 def _ways(automaton: Automaton, used: np.ndarray, n_later: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The ways of a walk from each state, before a character of each class with some of each class after it.
 
-    used: the classes; n_later: how many characters after it are known. bool[states + 1, classes, ...] with n_later + 1 axes of
-    classes: may the word go on; likewise: may another word begin; uint64, likewise: the set of states after the character, a bit
-    for each. The last state is that after END_OF_TEXT, the last class END_OF_TEXT.
+    used: the classes; n_later: how many characters after it are known. bool[states + 1, classes, ...] with n_later + 1
+    axes of classes: may the word go on; likewise: may another word begin; uint64, likewise: the set of states after the
+    character, a bit for each. The last state is that after END_OF_TEXT, the last class END_OF_TEXT.
     """
     n, delta, accepts = (automaton.n_states, automaton.delta[:, used].astype(np.int64), automaton.accept[:, used])
     accepts, alive = accepts.astype(bool), delta != DEAD
     then = np.where(alive, delta, 0)
-    # From each state: does the walk surely accept, and may it, as far as so many characters tell. All columns have a say in
-    # whether it may die before
+    # From each state: does the walk surely accept, and may it, as far as so many characters tell; all columns count
     surely, may = ~_may_fail(automaton), np.ones(n, bool)
     for k in range(n_later):
         shape = -1, len(used), *[1] * k
@@ -285,10 +279,7 @@ def _by_window(table: np.ndarray, before: np.ndarray) -> np.ndarray:
 
 
 def _often(classes: np.ndarray, n: int) -> np.ndarray:
-    """About how often the ASCII characters of each of n classes occur in prose and code, float64[n]; the last is END_OF_TEXT.
-
-    classes: int64[128].
-    """
+    """About how often the ASCII characters of n classes, int64[128], occur in prose and code, float64[n]."""
     often = np.full(128, 0.0001)
     often[[*b"abcdefghijklmnopqrstuvwxyz"]] = 0.026
     often[[*b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"]] = 0.002
@@ -303,10 +294,7 @@ Term = list[list[int]]  # for each byte of a window, some classes
 
 
 def _terms(known: np.ndarray) -> tuple[list[Term], list[Term]] | None:
-    """The terms by which a word begins, and those by which that is unknown. None: they are too many.
-
-    Where a window belongs to terms of both kinds, it is unknown.
-    """
+    """The terms by which a word begins, and those by which that is unknown, in any case. None: too many."""
     # Classes that make no difference at a byte are one class there
     alike: list[list[list[int]]] = []
     for axis in range(known.ndim):
@@ -329,10 +317,7 @@ def _terms(known: np.ndarray) -> tuple[list[Term], list[Term]] | None:
 
 
 def _few(begins: list[Term], unknown: list[Term], often: np.ndarray, most: int) -> list[Term] | None:
-    """The terms of unknown windows, joined until all terms are `most`; None: they are too many, or too much is unknown then.
-
-    often: float64[classes], about how often a class occurs.
-    """
+    """The terms of unknown windows, joined until all are `most`; None: too many, or too much is unknown."""
     left = most - max(EIGHT, len(begins))
 
     def share(term: Term) -> float:
@@ -356,7 +341,7 @@ def _joined(terms: list[Term], share: Callable[[Term], float]) -> list[Term]:
 
 
 class _Space:
-    """All windows of some classes; a set of windows is a number with a bit for each. A box is some classes for each byte."""
+    """All windows of some classes, in sets: numbers with a bit for each. A box is some classes for each byte."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape, self.size = shape, math.prod(shape)
@@ -374,10 +359,7 @@ class _Space:
         return np.flatnonzero(np.unpackbits(data, bitorder="little"))
 
     def cover(self, windows: int, allowed: int) -> list[list[list[int]]]:
-        """Boxes that contain all of `windows`, and nothing but `allowed`: in turn, one that contains the most of what is left.
-
-        At most one box more than MOST_BOXES, which then don't contain all.
-        """
+        """Boxes that contain `windows`, and only `allowed`, each most of the rest; not all if over MOST_BOXES."""
         boxes: list[tuple[list[list[int]], int]] = []
         rest = windows
         while rest and len(boxes) <= MOST_BOXES:
@@ -395,7 +377,7 @@ class _Space:
         return [box for box, _ in boxes]
 
     def _grown(self, seed: int, order: Iterable[int], forbidden: int) -> tuple[list[list[int]], int]:
-        """The box, and its windows, that one window becomes if one class after the other is added unless that is forbidden."""
+        """The box, and its windows, that a window becomes if each class that isn't forbidden there is added in turn."""
         box = [[int(i)] for i in np.unravel_index(seed, self.shape)]
         unions = [slabs[i] for slabs, (i,) in zip(self.slabs, box, strict=True)]
         for axis in order:
