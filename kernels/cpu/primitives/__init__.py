@@ -1,1 +1,1 @@
-"""Helpers that the kernels of several stages use: views of memory, hashes, heaps and characters. Python calls none of them."""
+"""Helpers of several stages' kernels: views of memory, hashes, heaps and characters. Python calls none of them."""

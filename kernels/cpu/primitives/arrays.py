@@ -16,7 +16,7 @@ _HUGE_PAGE = 1 << 21  # a huge page has so many bytes
 
 
 def pointer(array: np.ndarray | None) -> int | tuple[int, int]:
-    """The address of a contiguous array, or 0 for None, for `memory.view`; in the checked build with the number of bytes.
+    """The address of a contiguous array, or 0 for None, for `memory.view`; in the checked build also its bytes.
 
     With addresses as arguments, Numba compiles a kernel once, and not again for read-only arrays.
     """
@@ -54,10 +54,7 @@ def views_of(pieces):
 
 
 def new_memory(n_bytes: int) -> np.ndarray:
-    """Memory for so many bytes, uint8[]: huge pages for what nearly fills one, or more.
-
-    Reading into the 512 small pages of new memory took as long as copying the text.
-    """
+    """Memory for so many bytes, uint8[]: huge pages for what nearly fills one (small ones took as long as a copy)."""
     if 2 * n_bytes < _HUGE_PAGE:
         return np.empty(n_bytes + _ROOM, np.uint8)
     size = -(-n_bytes // _HUGE_PAGE) * _HUGE_PAGE

@@ -1,14 +1,14 @@
 """Memory that several threads change: each function is one indivisible access to an element of a view.
 
-All but `atomic_release` are sequentially consistent: what a thread wrote before such an access is seen by each thread that finds the result of
-the access. The views must be aligned to their elements, as arrays of NumPy are.
+All but `atomic_release` are sequentially consistent: what a thread wrote before such an access is seen by each thread
+that finds its result. The views must be aligned to their elements, as arrays of NumPy are.
 """
 
 from __future__ import annotations
 
 import platform
 
-from gputok.kernels.cpu.primitives.views import View, place
+from gputok.kernels.cpu.primitives.views import View, call_llvm, place
 from llvmlite import ir
 from numba.core import types
 from numba.core.errors import TypingError
@@ -61,7 +61,7 @@ def atomic_load(typingctx, view, index):
 
 @intrinsic
 def atomic_release(typingctx, view, index, value):
-    """Stores an element: a thread that finds it there finds all that this thread wrote before. It is cheaper than `atomic_store`."""
+    """Stores an element, cheaper than `atomic_store`: who finds it there finds all that this thread wrote before."""
 
     def codegen(context, builder, signature, args):
         where = _pointer(context, builder, signature.args[0], args)
@@ -90,9 +90,7 @@ def pause(typingctx):
     def codegen(context, builder, signature, args):
         if _PAUSE is not None:
             name, hints = _PAUSE
-            number = ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [number] * len(hints))
-            builder.call(builder.module.declare_intrinsic(name, (), kind), [number(hint) for hint in hints])
+            call_llvm(builder, name, ir.VoidType(), *map(ir.IntType(32), hints))
         return context.get_dummy_value()
 
     return types.void(), codegen

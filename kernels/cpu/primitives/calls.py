@@ -1,4 +1,4 @@
-"""Calls of C functions by their addresses, and what they need: memory on the stack, and the table of what a process knows."""
+"""Calls of C functions by their addresses, memory on the stack, and the table of what a process knows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLACES = 4
 
 @intrinsic
 def call(typingctx, function, *arguments):
-    """Calls the C function at an address, with int64 as arguments. -> its result as int64, of which a C `int` is the lower half."""
+    """Calls the C function at an address, with int64. -> its result as int64: a C `int` is the lower half."""
     given = types.StarArgTuple((types.int64,) * len(arguments))
 
     def codegen(context, builder, signature, args):

@@ -1,8 +1,8 @@
 """Handles: one array with all arguments of a kernel for short texts, so that Python passes one address to the kernel.
 
-Passing the tables of a model as arrays would take longer than encoding a short text, and a handle is made only once. What a
-handle contains is declared by a NamedTuple class: `Handle` writes the three numbers of each field (for an array, its address and
-its numbers of elements and of columns; else the number), and `primitives.tables.record_at` gives a kernel the fields by name.
+Passing the tables of a model as arrays would take longer than encoding a short text, and a handle is made only once. A
+NamedTuple class declares what it contains: `Handle` writes the three numbers of each field (for an array, its address
+and its numbers of elements and of columns; else the number), and `tables.record_at` gives a kernel the fields by name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Handle:
 
     Args:
         of: the class. A field whose type is such a class has the fields of that class in turn.
-        room: the handle has memory for at least so many fields, so that handles of several classes can lie side by side.
+        room: at least so many fields, so that handles of several classes can lie side by side.
         values: of the first fields.
     """
 
@@ -42,7 +42,7 @@ class Handle:
         return cls(type(table), **table._asdict())
 
     def put(self, **values: Any) -> None:
-        """Writes the fields of these names: numbers, contiguous arrays, which the handle keeps alive, or NamedTuples of these."""
+        """Writes fields by name: numbers, contiguous arrays, which the handle keeps alive, or NamedTuples of these."""
         for name, value in values.items():
             if self._values.get(name) is not value:  # a cache and a walk are put again for each 32 kB of text
                 for field, item in enumerate(_items(value), self._first[name]):

@@ -55,7 +55,7 @@ def same_long(a, i, b, j, n):
 
 @kernel(inline=True)
 def same_bytes(a, i, b, j, n):
-    """Returns True if the n bytes from a[i] on equal the n bytes from b[j] on; as in `hash_bytes`, parts may overlap."""
+    """Whether the n bytes from a[i] on equal the n bytes from b[j] on; as in `hash_bytes`, parts may overlap."""
     if n >= U8:
         return same_long(a, i, b, j, n)
     if n >= U4:

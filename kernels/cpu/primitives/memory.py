@@ -1,7 +1,7 @@
-"""The names of the modules beside this one, as far as they need Numba, for the modules of kernels, which Python also imports without Numba.
+"""The names of the modules beside this one that need Numba, for kernels, which Python also imports without Numba.
 
-If the package contains machine code, no code calls these functions, and the names are None. Then Numba need not be installed, nor
-imported, which would take a third of a second.
+If the package contains machine code, no code calls these functions, and the names are None. Then Numba is not imported,
+which would take a third of a second, and need not be installed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
             raise
-        raise ImportError(
-            f"the kernels must be {choose().reason}. But Numba is not installed (the extra jit: pip install 'gputok[jit]')"
-        ) from None
+        message = f"the kernels must be {choose().reason}. But Numba is not installed"
+        raise ImportError(f"{message} (the extra jit: pip install 'gputok[jit]')") from None
     for module in modules:
         if hasattr(module, name):
             return getattr(module, name)

@@ -1,7 +1,7 @@
 """Look-ups of 64 bytes at a time in tables of 16 bytes, and the positions of bits, for `kernels.cpu.walk.by_windows`.
 
-An x86-64 processor with SSSE3 (each level of the wheel has that) shuffles 16 bytes by one instruction, and 32 or 64 with AVX2
-or AVX-512: LLVM joins the shuffles that lie side by side. Elsewhere, bytes are looked up one after another.
+An x86-64 processor with SSSE3 (each level of the wheel has that) shuffles 16 bytes by one instruction, and 32 or 64
+with AVX2 or AVX-512: LLVM joins the shuffles that lie side by side. Elsewhere, bytes are looked up one after another.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import platform
 
 import llvmlite.binding as llvm
 from gputok.kernels.cpu.primitives.vectors import spread
-from gputok.kernels.cpu.primitives.views import I32, I64, check_bounds, load, must_be, place, struct_of
+from gputok.kernels.cpu.primitives.views import I32, I64, call_llvm, check_bounds, load, must_be, place, struct_of
 from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic
@@ -58,9 +58,7 @@ def _has_shuffle() -> bool:
 def _shuffled_16(builder, table, indices):
     """table[index & 15] for 16 indices below 128, 0 for others."""
     if _has_shuffle():
-        kind = ir.FunctionType(_16, [_16, _16])
-        shuffle = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.ssse3.pshuf.b.128")
-        return builder.call(shuffle, [table, indices])
+        return call_llvm(builder, "llvm.x86.ssse3.pshuf.b.128", _16, table, indices)
     found = ir.Constant(_16, [0] * 16)
     for i in range(16):
         index = builder.extract_element(indices, ir.Constant(I32, i))
@@ -71,7 +69,7 @@ def _shuffled_16(builder, table, indices):
 
 
 def _shuffled(builder, table, indices):
-    """The same for 64 indices. LLVM makes wide shuffles of it if wide vectors are split and joined, and not of narrow loads."""
+    """The same for 64 indices; of vectors that are split and joined, not of narrow loads, LLVM makes wide shuffles."""
     parts = (builder.shuffle_vector(indices, indices, quarter) for quarter in _QUARTERS)
     return _joined(builder, [_shuffled_16(builder, table, part) for part in parts])
 
@@ -80,22 +78,21 @@ def _shuffled(builder, table, indices):
 def put_classes(typingctx, text, index, classes, at, tables):
     """Writes the class of each of the 64 bytes of `text` from `index` on to classes[at:], from a table uint8[8, 16].
 
-    The class of 0xFF is 15, that of another byte that is not ASCII 0x80; returns a bit for each of the latter. All views are
-    of uint8.
+    The class of 0xFF is 15, of another byte that isn't ASCII 0x80; returns a bit for each of the latter. All are uint8.
     """
     for view in (text, classes, tables):
         must_be(view)
 
     def codegen(context, builder, signature, args):
         of = _loader(context, builder, signature, args)
-        add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_64, [_64, _64]), "llvm.uadd.sat.v64i8")
         loaded = of(0, args[1])
         is_end = builder.icmp_unsigned("==", loaded, _splat(_END))
         several = builder.and_(builder.icmp_signed("<", loaded, _splat(0)), builder.not_(is_end))
         found = builder.select(is_end, _splat(_CLASS_OF_END), builder.and_(loaded, _splat(0x80)))
         for row in range(_ROWS):
             # the bytes of this row become 0x70 to 0x7F; all others have the upper bit, for which a shuffle gives 0
-            indices = builder.call(add, [builder.xor(loaded, _splat(row << 4)), _splat(0x70)])
+            of_row = builder.xor(loaded, _splat(row << 4))
+            indices = call_llvm(builder, "llvm.uadd.sat.v64i8", _64, of_row, _splat(0x70))
             found = builder.or_(found, _shuffled(builder, of(4, I64(16 * row), _16), indices))
         builder.store(found, place(context, builder, classes, args[2], args[3], _64, 64)).align = 1
         return builder.bitcast(several, I64)
@@ -105,7 +102,7 @@ def put_classes(typingctx, text, index, classes, at, tables):
 
 @intrinsic
 def leads_in(typingctx, text, index, rows):
-    """Finds first bytes of characters among the 64 bytes of `text` from `index` on: a bit for each that a table has.
+    """A bit for each of the 64 bytes of `text` from `index` on that a table has; only first bytes of characters can be.
 
     rows: uint8[16]; bit i of rows[k] tells whether the byte (12 + i) << 4 | k is meant. All views are of uint8.
     """
@@ -131,10 +128,10 @@ def _window_masks(n_bytes, n_sets):
         """Two numbers with a bit for each of 64 windows, of which the first begins at classes[index].
 
         tables[at:]: uint8[3, 6, 16], then two bytes. Each byte of a window is looked up in the table of its index; the
-        `and` of what was found has a bit for each of 16 terms that the window belongs to. Bit i of the first number: window i
-        belongs to one of the first eight terms, or to one of the second eight that is in the first of the two bytes. Bit i of
-        the second number: it belongs to one of the second eight that is in the second byte, to one of the third eight, or
-        contains a class of 0x80 or more. Both views are of uint8.
+        `and` of what was found has a bit for each of 16 terms that the window belongs to. Bit i of the first number:
+        window i belongs to one of the first eight terms, or to one of the second eight that is in the first of the two
+        bytes. Bit i of the second: it belongs to one of the second eight that is in the second byte, to one of the
+        third eight, or contains a class of 0x80 or more.
         """
         must_be(classes)
         must_be(tables)
@@ -178,11 +175,11 @@ _MOST_MORE = 8  # elements that are written after the last one
 
 @intrinsic
 def put_positions(typingctx, bits, first, indices, at):
-    """Writes `first` + the index of each bit of a number, ascending, to indices[at:]; returns `at` + the number of bits.
+    """Writes `first` + the index of each bit of a number, ascending, to indices[at:]; returns where they end.
 
-    indices: a view of uint32, of which up to 8 elements more are written. For each byte, eight indices are taken from a table, and
-    the next byte overwrites those that are of no bit: no branch depends on the bits (see Lemire 2018, "Iterating over set bits
-    quickly (SIMD edition)").
+    indices: a view of uint32, of which up to 8 elements more are written. For each byte, eight indices are taken from a
+    table, and the next byte overwrites those that are of no bit: no branch depends on the bits (see Lemire 2018,
+    "Iterating over set bits quickly (SIMD edition)").
     """
     must_be(indices, types.uint32)
 
@@ -192,15 +189,15 @@ def put_positions(typingctx, bits, first, indices, at):
         row, eight = ir.ArrayType(_I8, 8), ir.VectorType(I32, 8)
         rows = [ir.Constant(row, [*map(_I8, those + [0] * (8 - len(those)))]) for those in _POSITIONS]
         table = cgutils.global_constant(builder, "places_of_bits", ir.Constant(ir.ArrayType(row, 256), rows))
-        count = builder.module.declare_intrinsic("llvm.ctpop", [I64], ir.FunctionType(I64, [I64]))
-        check_bounds(context, builder, indices, at, builder.add(builder.call(count, [bits]), I64(_MOST_MORE)))
+        n_bits = call_llvm(builder, "llvm.ctpop.i64", I64, bits)
+        check_bounds(context, builder, indices, at, builder.add(n_bits, I64(_MOST_MORE)))
         base = spread(builder, first, 8)
         for _ in range(8):
             byte = builder.and_(bits, I64(255))
             found = builder.bitcast(builder.gep(table, [I64(0), byte]), ir.VectorType(_I8, 8).as_pointer())
             where = place(context, builder, signature.args[2], args[2], at, eight, 0)
             builder.store(builder.add(builder.zext(load(builder, found), eight), base), where).align = 1
-            at = builder.add(at, builder.call(count, [byte]))
+            at = builder.add(at, call_llvm(builder, "llvm.ctpop.i64", I64, byte))
             bits = builder.lshr(bits, I64(8))
             base = builder.add(base, ir.Constant(eight, [8] * 8))
         return at

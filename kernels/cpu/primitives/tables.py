@@ -170,7 +170,7 @@ def no_pointer(typingctx):
 
 @intrinsic
 def pointer_to_all(typingctx, view):
-    """The address of a view and, in the checked build, its number of bytes: what `arrays.pointer` gives for an array."""
+    """The address of a view, in the checked build also its bytes: what `arrays.pointer` gives for an array."""
 
     def codegen(context, builder, signature, args):
         of = struct_of(context, builder, view, args[0])

@@ -5,9 +5,9 @@ Vectors need not be aligned to their own size. In the checked build, each access
 
 from __future__ import annotations
 
-from gputok.kernels.cpu.primitives.views import I32, I64, load, must_be, place
+from gputok.kernels.cpu.primitives.views import I32, I64, call_llvm, load, must_be, place
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 _BYTES, _TWO = ir.VectorType(ir.IntType(8), 64), ir.VectorType(I64, 2)
@@ -30,7 +30,7 @@ def copy_64(typingctx, target, to, source, first):
 
 @intrinsic
 def put_key(typingctx, keys, i, text, begin, masks, row):
-    """keys[i:i + 2] = the 16 bytes from text[begin] on & masks[row:row + 2] | masks[row + 2:row + 4]; text is of bytes."""
+    """keys[i:i + 2] = 16 bytes from text[begin] on & masks[row:row + 2] | masks[row + 2:row + 4]; text is of bytes."""
     must_be(text)
 
     def codegen(context, builder, signature, args):
@@ -75,7 +75,7 @@ def spread(builder, value, n):
 def _compare_bytes(predicate: str):
     @intrinsic
     def compare(typingctx, view, index, byte):
-        """Compares the 64 bytes from `index` on with `byte`: bit i is the result for byte i (one or two instructions)."""
+        """Compares the 64 bytes from `index` on with `byte`: bit i is the result for byte i (1 or 2 instructions)."""
         must_be(view)
 
         def codegen(context, builder, signature, args):
@@ -97,9 +97,7 @@ def likely(typingctx, condition):
 
     def codegen(context, builder, signature, args):
         boolean = ir.IntType(1)
-        kind = ir.FunctionType(boolean, [boolean, boolean])
-        expect = builder.module.declare_intrinsic("llvm.expect", [boolean], kind)
-        return builder.call(expect, [args[0], boolean(1)])
+        return call_llvm(builder, "llvm.expect.i1", boolean, args[0], boolean(1))
 
     return types.boolean(types.boolean), codegen
 
@@ -110,9 +108,8 @@ def least_of(typingctx, view, index):
     must_be(view, types.uint32)
 
     def codegen(context, builder, signature, args):
-        vector, name = ir.VectorType(I32, 16), "llvm.vector.reduce.umin.v16i32"
-        least = cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, [vector]), name)
-        return builder.call(least, [load(builder, place(context, builder, view, *args, vector, 16))])
+        loaded = load(builder, place(context, builder, view, *args, ir.VectorType(I32, 16), 16))
+        return call_llvm(builder, "llvm.vector.reduce.umin.v16i32", I32, loaded)
 
     return types.uint32(view, types.uint64), codegen
 
@@ -140,10 +137,7 @@ def of_four(typingctx, view, index, shift, key):
         loaded = _load_four(context, builder, signature, args)
         upper = builder.lshr(loaded, spread(builder, args[2], 4))
         same = builder.icmp_unsigned("==", upper, spread(builder, args[3], 4))
-        chosen = builder.select(same, loaded, _ALL_ONES)
-        function = ir.FunctionType(I64, [_FOUR])
-        name = "llvm.vector.reduce.and.v4i64"
-        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [chosen])
+        return call_llvm(builder, "llvm.vector.reduce.and.v4i64", I64, builder.select(same, loaded, _ALL_ONES))
 
     return types.uint64(view, types.uint64, types.uint64, types.uint64), codegen
 
@@ -161,16 +155,11 @@ def has_ones(typingctx, view, index):
     return types.boolean(view, types.uint64), codegen
 
 
-# ---- bits
-
-
 def _count_bits(name: str, *more: ir.Constant):
     @intrinsic
     def count(typingctx, value):
         def codegen(context, builder, signature, args):
-            function_type = ir.FunctionType(I64, [I64, *(argument.type for argument in more)])
-            function = builder.module.declare_intrinsic(name, [I64], function_type)
-            return builder.call(function, [args[0], *more])
+            return call_llvm(builder, name, I64, args[0], *more)
 
         return types.uint64(types.uint64), codegen
 
@@ -178,6 +167,6 @@ def _count_bits(name: str, *more: ir.Constant):
 
 
 _OF_ZERO_TOO = ir.Constant(ir.IntType(1), 0)
-leading_zeros = _count_bits("llvm.ctlz", _OF_ZERO_TOO)  # of a uint64; 64 for 0
-trailing_zeros = _count_bits("llvm.cttz", _OF_ZERO_TOO)
-count_ones = _count_bits("llvm.ctpop")
+leading_zeros = _count_bits("llvm.ctlz.i64", _OF_ZERO_TOO)  # of a uint64; 64 for 0
+trailing_zeros = _count_bits("llvm.cttz.i64", _OF_ZERO_TOO)
+count_ones = _count_bits("llvm.ctpop.i64")

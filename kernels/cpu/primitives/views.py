@@ -14,14 +14,13 @@ reference-counted (measured: 203 instead of 950 MB/s for the walk of an automato
     as_array(view, n)       the first n elements of an owning view as an array, to be returned
     tail(view, i)           the elements from i on; owning if `view` is owning
 
-A *sized* view, as `tables.py` makes, knows its number of elements, `len(view)`, and, of an array of two dimensions, the length of
-a row, `view.columns`. What is not used costs nothing.
+A *sized* view, as `tables.py` makes, knows its number of elements, `len(view)`, and, of two dimensions, the length of a
+row, `view.columns`. What is not used costs nothing.
 
-A kernel that is called with an owning view borrows the view for the call: references are counted by the code that makes
-memory, not in the loops that use it.
+A kernel borrows an owning view for the call: the code that makes memory counts references, not loops that use it.
 
-With `GPUTOK_CHECK=1` in the environment, kernels are compiled anew, views know their length, and each access out of bounds
-raises IndexError. Without that, nothing is checked: the author of a kernel shows what bounds each index.
+With `GPUTOK_CHECK=1` in the environment, kernels are compiled anew, views know their length, and each access out of
+bounds raises IndexError. Else nothing is checked: the author of a kernel shows what bounds each index.
 """
 
 from __future__ import annotations
@@ -53,10 +52,7 @@ _BYTES = ir.IntType(8).as_pointer()
 
 
 class View(types.Type):
-    """The type of views: the address of elements of one type and, if `owning`, a reference to their memory.
-
-    dimensions: of a sized view, those of its array; 0: the view is not sized.
-    """
+    """The type of views, with a reference if `owning`; dimensions: of a sized view, its array's; 0: not sized."""
 
     def __init__(self, dtype: types.Type, owning: bool = False, dimensions: int = 0) -> None:
         self.dtype, self.owning, self.dimensions = dtype, owning, dimensions
@@ -130,7 +126,7 @@ def llvm_element(view_type):
 
 
 def place(context, builder, view_type, view, index, kind=None, count=1):
-    """A pointer to a value of an LLVM type, by default an element, at an index of a view that has `count` elements from there on."""
+    """A pointer to a value of an LLVM type, by default an element, where a view has `count` elements or more."""
     of, element = struct_of(context, builder, view_type, view), llvm_element(view_type)
     check_bounds(context, builder, of, index, I64(count))
     return builder.bitcast(pointer_to(builder, of, index, element), (kind or element).as_pointer())
@@ -254,7 +250,7 @@ def _array_view(array, dtype, owning):
 
 @intrinsic
 def view(typingctx, memory, dtype=None):
-    """A borrowing view of an array, or of the result of `arrays.pointer`, which needs a dtype; see the top of this file."""
+    """A borrowing view of an array, or, with a dtype, of the result of `arrays.pointer`; see the top of this file."""
     if isinstance(memory, types.Array):
         made, codegen = _array_view(memory, dtype, owning=False)
     elif isinstance(memory, View):
@@ -268,22 +264,17 @@ def view(typingctx, memory, dtype=None):
             if memory.owning:
                 context.nrt.incref(builder, memory, args[0])
             return make_view(context, builder, made, of.base, length, of.meminfo if memory.owning else None)
-    elif isinstance(memory, types.Integer) and not CHECKED:
+    elif (is_pair := isinstance(memory, types.BaseTuple) and len(memory) == 2) or (
+        isinstance(memory, types.Integer) and not CHECKED
+    ):
         made = View(_dtype_of(dtype))
 
         def codegen(context, builder, signature, args):
-            return make_view(context, builder, made, args[0], None)
-
-        return made(types.uint64, dtype), codegen
-    elif isinstance(memory, types.BaseTuple) and len(memory) == 2:
-        made = View(_dtype_of(dtype))
-
-        def codegen(context, builder, signature, args):
-            base, n_bytes = cgutils.unpack_tuple(builder, args[0], 2)
+            base, n_bytes = cgutils.unpack_tuple(builder, args[0], 2) if is_pair else (args[0], None)
             length = builder.udiv(n_bytes, ir.Constant(I64, made.size)) if CHECKED else None
             return make_view(context, builder, made, base, length)
 
-        return made(types.UniTuple(types.uint64, 2), dtype), codegen
+        return made(types.UniTuple(types.uint64, 2) if is_pair else types.uint64, dtype), codegen
     else:
         raise TypingError(f"expected an array or the result of `pointer`, got {memory}")
     return made(memory, types.none if dtype is None else dtype), codegen
@@ -397,8 +388,8 @@ def _has_view(of: types.Type, owning: bool = False) -> bool:
 def lend_views(kernel) -> None:
     """Lets a compiled function borrow the owning views, alone or in tuples, that another kernel passes to it.
 
-    The caller keeps its views until the call returns. A view that the function returned could outlive them, so returning
-    a view is a typing error. If the function never asks for lengths, views have none, so that it is compiled only once.
+    The caller keeps its views until the call returns. A view that the function returned could outlive them, and is a
+    typing error. If the function never asks for lengths, views have none, so that it is compiled only once.
     """
     template_for, sized = kernel.get_call_template, False
 
@@ -421,6 +412,12 @@ def lend_views(kernel) -> None:
 
 
 # ---- memory
+
+
+def call_llvm(builder, name, result, *arguments):
+    """Calls a function of LLVM."""
+    kind = ir.FunctionType(result, [one.type for one in arguments])
+    return builder.call(builder.module.declare_intrinsic(name, (), kind), arguments)
 
 
 @intrinsic
