@@ -9,11 +9,11 @@
     Tokenizer.encode                                 of the classes themselves, see `Builtins.take_over`
     Encoding.ids, Encoding.tokens, Encoding.offsets
 
-Ids are uint32 in a bytes object: it is made by one copy, and holds no object that Python's garbage collector must count. Only the
-list that a user asks for has an object for each id.
+Ids are uint32 in a bytes object: it is made by one copy, and has nothing for Python's garbage collector. Only the list
+that a user asks for has an object for each id.
 
 kernels/cpu/objects.py is their code. It calls functions of Python's stable interface, whose addresses
-`builtin_functions` tells the library, so one library serves every version of Python. A wheel has them, and the checked build.
+`builtin_functions` tells the library: one library serves every Python. Wheels and the checked build have them.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ _ONE = 0x08  # METH_O: f(self, argument)
 def _for_ever(one: _Object) -> _Object:
     """Returns an object that is never freed: it has a reference that nobody gives back.
 
-    Builtin functions refer to their definitions, and machine code to objects, by bare addresses. A list of these objects in
-    this module would not do: when Python ends, it empties modules, and what lives longer still encodes, in `__del__` or in
-    another thread. Nor would the list outlive a reload of this module. They are few: they are made when a module is imported,
-    and when a vocabulary has twice the size.
+    Builtin functions refer to their definitions, and machine code to objects, by bare addresses. A list of these
+    objects would not do: Python empties modules when it ends, and what lives longer still encodes, in `__del__` or in
+    another thread. They are few: made when a module is imported, and when a vocabulary has twice the size.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
     return one
@@ -57,7 +56,7 @@ _CALL, _MAKER = _for_ever(b"gputok call"), _for_ever(b"gputok maker")
 
 
 def _capsule(handle: Handle, name: bytes) -> Any:
-    """The address of a handle, in an object of Python that nothing else can pass for; the caller keeps the handle alive."""
+    """The address of a handle, which the caller keeps alive, in an object of Python that nothing else can pass for."""
     new = ctypes.pythonapi.PyCapsule_New
     new.argtypes, new.restype = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p], ctypes.py_object
     return new(handle.address, name, None)
@@ -93,13 +92,13 @@ class _Attribute(ctypes.Structure):
 
 
 class Builtins(NamedTuple):
-    """The builtin functions. Only `gputok.corpus` and `gputok.pipeline` call them, and keep the memory of the calls and makers alive."""
+    """The builtin functions. Who calls them keeps the memory of the calls and makers alive."""
 
     encode_ids: Callable[[Any, str, int], bytes | int]
-    """(call of `new_call`, text, flags) -> the ids; or the negative result of the kernel, -1 for a text that is too long."""
+    """(call of `new_call`, text, flags) -> the ids; or the negative result of the kernel, -1 for too long a text."""
     encode_one: Callable[[Any, str, int], Any]
-    """(address of a `Maker`, text, 1: with special tokens) -> an object with the attribute; or, as `encode_ids` gives them,
-    the ids, if they are more than the maker may take, or a negative number: -3 if another thread uses the maker."""
+    """(address of a `Maker`, text, 1: with special tokens) -> an object with the attribute; or the ids, if they are too
+    many for the maker, or a negative number: -3 if another thread uses the maker."""
     encode_each: Callable[[Any, list[str], int, int, int], list[Any] | tuple[list[Any]]]
     """(address of a `Maker`, texts, their number, 1: with special tokens, least) -> what `encode_one` gives for each,
     in a list; in a tuple with that list, if not all are encodings. Other threads can run while more than `least` bytes
@@ -111,22 +110,19 @@ class Builtins(NamedTuple):
     measure: Callable[[list[Any]], int]
     """The number of characters of the texts in a list; -1 if not all are str."""
     take: Callable[[Iterator[Any], list[Any], int], int]
-    """(iterator, list, n) -> what is left of n. Appends the next items of what `iter` gave; a text takes one more than its
-    characters of n. Until n is used up, an item is no str (or of a subclass: it takes nothing of n), or no item is left."""
+    """(iterator, list, n) -> what is left of n. Appends items; a text takes one more than its characters of n. Until n
+    is used up, an item is no str (or of a subclass: it takes nothing of n), or no item is left."""
     variable: ctypes.c_int64
     """The address of what machine code knows, a `Known`."""
 
     def share_integers(self, n: int) -> None:
-        """From now on, lists of ids share the objects of the numbers below n: each is made when it is first needed, and kept.
-
-        Tables double, since those before are kept: a vocabulary that grows by a token at a time makes few of them.
-        """
+        """From now on, lists of ids share the objects of the numbers below n, each made when it is first needed."""
         with _SHARING:  # two threads could leave the smaller table
             address = _of_known(self.variable, "numbers").value
             if (known := ctypes.c_int64.from_address(address).value) >= n:
                 return
             numbers = np.frombuffer((ctypes.c_int64 * (1 + known)).from_address(address), np.int64)
-            n = 1 << (n - 1).bit_length()
+            n = 1 << (n - 1).bit_length()  # tables double, since those before are kept
             larger = _for_ever(np.zeros(1 + n, np.int64))
             larger[0], larger[1 : 1 + known] = n, numbers[1:]
             # Another thread may still use the table before
@@ -135,11 +131,10 @@ class Builtins(NamedTuple):
     def take_over(self, tokenizer: type, encoding: type, versions: list[object]) -> None:
         """Replaces a method and some properties by machine code, which calls what it replaces if it can't go on.
 
-        `_texts` of a tokenizer is (version, any object, address of a `Maker` or 0, what finishes an encoding). Machine code
-        encodes if the version is `versions[0]`. If it finds anything but an encoding, it calls finish(found, text, special).
-        `_later` of an encoding is None, or a tuple; if item 5 is 0, item 1 has its ids (bytes), and item 0 has an attribute
-        `address`: of a `Maker`, which it keeps alive, or 0. Item 2 is the text, if the maker gives positions, and item 3
-        as in `encode_one`. If anything else stands there, Python's method or property is called.
+        `_texts` of a tokenizer is (version, any object, address of a `Maker` or 0, what finishes an encoding). Machine
+        code encodes if the version is `versions[0]`. If it finds anything but an encoding, it calls finish(found, text,
+        special). `_later` of an encoding is None, or a tuple; if item 5 is 0, item 1 has its ids (bytes), and item 0,
+        which it keeps alive, an attribute `address`: of a `Maker`, or 0; item 2 is the text, item 3 as in `encode_one`.
         """
         encode, properties = vars(tokenizer)["encode"], [vars(encoding)[name] for name in _PROPERTIES]
         if not inspect.isfunction(encode) or not all(isinstance(found, property) for found in properties):
@@ -176,10 +171,7 @@ def _know(variable: ctypes.c_int64, **values: int) -> None:
 
 
 def _finds_items() -> bool:
-    """Whether a list has a number of items, then their address, then their room; and a tuple ends with its items.
-
-    Also whether the header of each object ends with the address of its class.
-    """
+    """Whether items and classes stand in lists, tuples and headers where all versions of Python so far have them."""
     items = [None] * 3
     pair = items, None
     size, _, room = (ctypes.c_ssize_t * 3).from_address(id(items) + object.__basicsize__)
@@ -206,10 +198,7 @@ def _builtin(function: Any, flags: int) -> Any:
 
 @functools.cache
 def builtin_functions() -> Builtins | None:
-    """The builtin functions, of the library or of the checked build.
-
-    None: Numba compiles the kernels, or Python keeps items, or classes, elsewhere than all versions so far.
-    """
+    """The builtin functions; None: Numba compiles the kernels, or Python keeps items elsewhere than so far."""
     if not choose().has_builtins or not _finds_items():
         return None
     if (library := choose().library) is None:
@@ -279,8 +268,8 @@ def offset_of(kind: type, slot: str) -> int:
 def new_call(kernel: Any, handle: int, longest: tuple[int, int], ids: np.ndarray) -> tuple[Handle, Any]:
     """Memory, which the caller keeps as long as the call, and the call: what `encode_ids` takes, and a `Maker`.
 
-    kernel: of short texts; handle: the address of a handle, which the caller keeps alive; longest: the bytes of a text, without
-    and with special tokens; ids: where the handle's kernel writes.
+    kernel: of short texts; handle: the address of a handle, which the caller keeps alive; longest: the bytes of a text,
+    without and with special tokens; ids: where the kernel writes.
     """
     memory = Handle(CallRecord, entry=_entry(kernel), handle=handle, longest=longest, ids=ids)
     return memory, _capsule(memory, _CALL)
@@ -290,14 +279,14 @@ class TokenTexts(NamedTuple):
     """The texts of tokens, by their ids, for `Encoding.tokens`."""
 
     texts: list[str | None]
-    """Of `new_texts`. None: the text was not asked for yet. Machine code makes it, if the id has a row, and keeps it here."""
+    """Of `new_texts`. None: not asked for yet. Machine code makes the text, if the id has a row, and keeps it here."""
     rows: Any  # int32[the same number]: the row of each id, or -1
     data: Any  # uint8[], in UTF-8; row i is data[offsets[i]:offsets[i + 1]]
     offsets: Any  # int64[]
 
 
 class ColumnCalls(NamedTuple):
-    """What `Encoding.tokens` and `Encoding.offsets` are made with; the caller keeps alive what `call` has the addresses of."""
+    """What makes `Encoding.tokens` and `Encoding.offsets`; the caller keeps alive what `call` has the addresses of."""
 
     call: Any
     """A call that writes positions; it may share memory with the maker's own call."""
@@ -307,11 +296,11 @@ class ColumnCalls(NamedTuple):
     after: tuple[int, int]
     spelling: TokenTexts
     trim: Any
-    """The kernel that trims the positions of the tokens first to last - 1, as a C function; None: Python makes positions."""
+    """The kernel that trims the positions of tokens first to last - 1, as a C function; None: Python does."""
 
 
 class Maker:
-    """What makes objects of a class whose attribute is (owner, ids, text, special, None, flags), and lists of their attributes.
+    """What makes objects of a class with an attribute (owner, ids, text, special, None, flags), and their lists.
 
     Args:
         call: of `new_call`, which no other maker uses.
@@ -338,7 +327,7 @@ class Maker:
     ) -> None:
         slot = ctypes.pythonapi.PyType_GetSlot
         slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
-        # The owner keeps this object alive, and the others are kept here: a reference to the owner would keep it alive for ever
+        # The owner keeps this object alive: a reference to it would keep it alive for ever. The others are kept here
         self._kept = kind, flags, columns
         self.fields = Handle(
             code.MakerRecord,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.arrays import longer, pointer
 from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U32
 from gputok.kernels.cpu.primitives.memory import equal_bytes, trailing_zeros, view
 from gputok.kernels.cpu.primitives.utf8 import character, character_before
@@ -17,11 +17,11 @@ SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
 
 
 def first_bytes(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what leads from the root of a trie, uint64[256] of `children_of`; and a list of bytes that strings begin with, uint8[].
+    """What leads from the root of a trie, uint64[256] of `children_of`; and bytes that strings begin with, uint8[].
 
-    The list has the two bytes that all strings begin with (mostly `<|`); or 2 * FEW bytes, if strings begin with at most FEW
-    different pairs of bytes: the first bytes of the pairs, some of them more than once, then the second ones; or FEW bytes,
-    some of them more than once, if at most FEW different bytes begin strings; or FEW + 1 bytes.
+    The list has the two bytes that all strings begin with (mostly `<|`); or 2 * FEW bytes, if strings begin with at
+    most FEW different pairs of bytes: the first bytes of the pairs, some more than once, then the second ones; or FEW
+    bytes, some more than once, if at most FEW different bytes begin strings; or FEW + 1 bytes.
     """
     begins = children_of(edges)
     some = np.flatnonzero(begins)[: FEW + 1]  # mostly few, such as `<` or `[`
@@ -46,22 +46,21 @@ def find_tokens(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Cuts pieces at the added tokens in them.
 
-    data uint8[n]; start, end int64[n_pieces]; skip bool[n_pieces]: leave the piece whole; edges: of `trie.build_trie`, for
-    strings with ids from 0 on, of which those count that have options; options uint8[n_strings], bits: 1 single word, 2 and 4 the token takes white space on its left and right,
-    8 ignore the token; word_bits uint8[0x110000 / 8], bit c: character c is part of words (needed for single words);
-    first: `first_bytes(edges)`, if the caller has it.
+    data uint8[n]; start, end int64[n_pieces]; skip bool[n_pieces]: leave the piece whole; edges: of `trie.build_trie`,
+    for strings with ids from 0 on, of which those count that have options; options uint8[n_strings], bits: 1 single
+    word, 2 and 4 the token takes white space on its left and right, 8 ignore the token; word_bits uint8[0x110000 / 8],
+    bit c: character c is part of words (for single words); first: `first_bytes(edges)`, if the caller has it.
     -> start, end int64[m]; string int32[m], -1 for text; rows int64[n_pieces + 1]: piece i became the pieces
     rows[i]:rows[i + 1]. Empty pieces are left out.
 
-    As in `tokenizers` (`AddedVocabulary::find_matches`), the next search begins where the string itself ended, not where its
-    white space ended. So pieces of tokens may overlap, and text after a token may already belong to a token before. Pieces
-    of text don't overlap and are in order, since each lies between two strings. A token that takes white space on its left
-    begins where the token before ended, or later; if nothing is left of the token, it is left out (`tokenizers` panics if
-    the token would end before it begins).
+    As in `tokenizers` (`AddedVocabulary::find_matches`), the next search begins where the string itself ended, not
+    where its white space ended. So pieces of tokens may overlap, and text after a token may already belong to a token
+    before. Pieces of text don't overlap and are in order. A token that takes white space on its left begins where the
+    token before ended, or later; if nothing is left of it, it is left out (`tokenizers` panics in one of these cases).
     """
     text = pointer(data), np.array(start), np.array(end), skip
     parts, rows = _find_tokens(text, edges, *(first or first_bytes(edges)), options, word_bits)
-    start, end, token = np.ascontiguousarray(parts.T)
+    start, end, token = np.ascontiguousarray(parts.reshape(-1, 3).T)
     return start, end, token.astype(np.int32), rows
 
 
@@ -96,7 +95,7 @@ def _find_tokens(text_of, edges, begins, few, options, word_bits):
     n, data = len(start), view(data, np.uint8)
     trie = _trie(edges, len(options))
     finder = trie, view(begins), (view(few), len(few)), view(options), view(word_bits)
-    parts, rows = np.empty((n + 64, 3), np.int64), np.zeros(n + 1, np.int64)
+    parts, rows = np.empty(3 * (n + 64), np.int64), np.zeros(n + 1, np.int64)
     m = 0
     for i in range(n):
         first, stop = start[i], end[i]
@@ -104,21 +103,19 @@ def _find_tokens(text_of, edges, begins, few, options, word_bits):
         blank = first  # up to here, all that follows the last string is known to be white space
         at = stop if skip[i] else first
         while True:
+            if 3 * m + 9 > len(parts):  # for text, a token, and the text after the last token
+                parts = longer(parts, 3 * m, 6 * m)
             match, begin, finish, at, text, blank = next_token(data, first, stop, at, text, blank, finder)
             if match < 0:
                 break
-            if m + 3 > len(parts):
-                parts = _twice_as_long(parts)
             if text < begin:
                 m = _put(parts, m, text, begin, -1)
             m = _put(parts, m, begin, finish, match)
             text = finish
         if text < stop or skip[i]:
-            if m + 1 > len(parts):
-                parts = _twice_as_long(parts)
             m = _put(parts, m, text, stop, -1)
         rows[i + 1] = m
-    return parts[:m], rows
+    return parts[: 3 * m], rows
 
 
 @kernel(inline=True)
@@ -127,7 +124,7 @@ def next_token(data, first, stop, at, text, blank, finder):
 
     text: where the text after the last token begins; blank: see `_find_tokens`. finder: the trie, the bytes that begin
     tokens, the first of these and their number, options and word bits, as views.
-    -> the string of the token, or -1 if there is no more token; its begin and end; and the next `at`, `text` and `blank`.
+    -> the string of the token, or -1 if there is none; its begin and end; and the next `at`, `text` and `blank`.
     """
     trie, can_begin, (few, n_few), options, word_bits = finder
     while True:
@@ -179,7 +176,7 @@ def longest_token(data, at, stop, finder):
 
 @kernel(inline=True)
 def _longest(data, at, stop, trie, can_begin):
-    """The string of the longest token at byte `at`, or -1; its end; and the end of the walk, up to where a token may go on."""
+    """The string of the longest token at byte `at`, or -1; its end; and the end of the walk for longer ones."""
     edges, mask, n_strings = trie
     match, match_end, p = np.int64(-1), at, at
     value = can_begin[data[at]] if at < stop else U0
@@ -205,7 +202,7 @@ def reaches(data, begin, end, finder):
 
 @kernel(inline=True)
 def _scan(data, at, stop, can_begin, few, n_few):
-    """The first byte from `at` on that can begin a token; looks at 64 bytes at a time if few bytes, or pairs of bytes, can."""
+    """The first byte from `at` on that can begin a token; 64 bytes at a time if few bytes, or pairs of bytes, can."""
     at, stop = np.uint64(at), np.uint64(stop)
     while n_few == ONE_PAIR and at + np.uint64(64) < stop:
         hits = equal_bytes(data, at, few[0]) & equal_bytes(data, at + np.uint64(1), few[1])
@@ -238,17 +235,8 @@ def _pair(data, at, few, i):
 
 @kernel(inline=True)
 def _put(parts, m, start, end, token):
-    parts[m, 0], parts[m, 1], parts[m, 2] = start, end, token
+    parts[3 * m], parts[3 * m + 1], parts[3 * m + 2] = start, end, token
     return m + 1
-
-
-@kernel
-def _twice_as_long(parts):
-    longer = np.empty((2 * len(parts), 3), np.int64)
-    for i in range(len(parts)):  # a loop compiles in a tenth of the time that a slice takes
-        for k in range(3):
-            longer[i, k] = parts[i, k]
-    return longer
 
 
 @kernel(inline=True)

@@ -1,8 +1,8 @@
 """The long tables of a tokenizer.json, read straight into arrays, and written from them: its vocabulary and its merges.
 
 A JSON parser makes two Python objects of each token and three of each merge, which then are packed again: of loading a
-vocabulary of 128,000 tokens that took half of the time. The kernels that read accept strict JSON (RFC 8259) of three shapes
-only, and stop at anything else; the caller then asks a JSON parser, which knows what to say.
+vocabulary of 128,000 tokens that took half of the time. The kernels accept strict JSON (RFC 8259) of three shapes, and
+stop at anything else; the caller then asks a JSON parser, which knows what to say.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def read_table(text: np.ndarray, begin: int) -> JsonTable | None:
 def _read_table(text, begin, data, offsets, numbers, found):
     """Fills the arrays, and found: how many strings. -> the byte after the table, or -1.
 
-    What bounds each index: a byte of the text is read only after `p < n`; a string and its number take five bytes of the text,
-    and `numbers` has an element for each five bytes; a string never has more bytes than it is written with.
+    Bounds: a byte of the text is read only after `p < n`; a string and its number take five bytes of the text, and
+    `numbers` has an element for each five bytes; a string never has more bytes than it is written with.
     """
     n, p = len(text), begin
     if p >= n or text[p] != 123:
@@ -128,9 +128,8 @@ def read_merges(text: np.ndarray, begin: int, strings: Strings) -> tuple[np.ndar
         strings: the tokens, each of which occurs once.
 
     Returns:
-        uint32[m, 3], the indices of the left and the right token of each merge, and of the token that they form, or NONE; and
-        the byte of the text after the list. None if it is no such list, if a left or right token is unknown, or if the list
-        has a line "#version".
+        uint32[m, 3], the indices of the left and right token of each merge, and of the token that they form, or NONE;
+        and the byte after the list. None: it is no such list, or has an unknown left or right token or "#version".
 
     >>> from gputok.kernels.cpu.lookup import index_strings
     >>> strings = index_strings(np.frombuffer(b"abab", np.uint8), np.array([0, 1, 2, 4]))
@@ -153,8 +152,8 @@ def _read_merges(text, begin, strings, merges, found):
 
     Merges are read _GROUP at a time, so that the memory of the table of tokens is on its way while others are read.
 
-    What bounds each index: a byte of the text is read only after `p < n`; a merge takes four bytes of the text, and `merges`
-    has a row for each four bytes. A group ends once its bytes are more than half of `spelled`; of the other half, `_string` is
+    Bounds: a byte of the text is read only after `p < n`; a merge takes four bytes of the text, and `merges` has a row
+    for each four bytes. A group ends once its bytes are more than half of `spelled`; of the other half, `_string` is
     given as much as two tokens and a space can have.
     """
     n, p = len(text), begin
@@ -283,10 +282,7 @@ def _number(text, p):
 
 @kernel
 def _string(text, p, data, n_bytes):
-    """Appends the string that begins at p to data. -> (the byte after it, the bytes of data).
-
-    (-1, 0): the string is wrong, or longer than the data has room for.
-    """
+    """Appends the string at p to data. -> (the byte after it, bytes of data); (-1, 0): it is wrong or too long."""
     if p >= len(text) or text[p] != _QUOTE:
         return -1, 0
     p += 1
@@ -363,8 +359,8 @@ def _hex(text, p):
 
 
 Column = bytes | np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray]
-"""A column of a table: the same bytes in each row; int64[n_rows], numbers of at least 0; or strings, as (uint8[n_bytes], int64[n + 1],
-int64[n_rows]), where row i has the string from offsets[k] to offsets[k + 1] with k = the third array[i]."""
+"""A column of a table: the same bytes in each row; int64[n_rows], numbers of at least 0; or strings, as
+(uint8[n_bytes], int64[n + 1], int64[n_rows]): row i has the string offsets[k] to offsets[k + 1], k from the third."""
 
 
 def write_rows(columns: Sequence[Column], *, escaped: bool = False, part: int = _PART) -> Iterator[bytes]:
@@ -372,7 +368,7 @@ def write_rows(columns: Sequence[Column], *, escaped: bool = False, part: int = 
 
     Args:
         columns: the columns; at least one of them has an element for each row.
-        escaped: True: strings as JSON has them between quotes, with escapes for quotes, backslashes and characters below 32.
+        escaped: True: strings as JSON has them, with escapes for quotes, backslashes and characters below 32.
         part: about how many bytes a part has.
 
     Yields:
@@ -415,10 +411,9 @@ def write_rows(columns: Sequence[Column], *, escaped: bool = False, part: int = 
 def _write_rows(columns, row, n_rows, escaped, text):
     """Writes whole rows from `row` on, until there is no room: (the next row, bytes of the text).
 
-    columns: int64[columns, 7], the kind, and the address and number of bytes of the bytes, the offsets, and what each row has; of
-    the same bytes in each row, the fifth number says how many these are.
-    What bounds each index: a column is written only if the text has room for it in its longest form; what the rows have, has
-    n_rows elements, and its strings are among the offsets, which lie within the bytes.
+    columns: int64[columns, 7], the kind, and the address and number of bytes of the bytes, the offsets, and what each
+    row has; of the same bytes in each row, the fifth number says how many. Bounds: a column is written only if the text
+    has room for its longest form; what the rows have, has n_rows elements, and strings lie within their bytes.
     """
     out, room, at = view(text), np.uint64(len(text)), U0
     while row < n_rows:
@@ -428,7 +423,7 @@ def _write_rows(columns, row, n_rows, escaped, text):
             if kind == _NUMBERS:
                 if at + _DIGITS > room:
                     return row, np.int64(begin)
-                at = _put_number(out, at, np.uint64(view((columns[c, 5], columns[c, 6]), np.int64)[row]))
+                at = put_number(out, at, np.uint64(view((columns[c, 5], columns[c, 6]), np.int64)[row]))
                 continue
             data = view((columns[c, 1], columns[c, 2]), np.uint8)
             first, last = U0, np.uint64(columns[c, 4])
@@ -444,7 +439,7 @@ def _write_rows(columns, row, n_rows, escaped, text):
 
 
 @kernel(inline=True)
-def _put_number(out, at, number):
+def put_number(out, at, number):
     """Writes a number in decimal, and returns where it ends."""
     end, limit = at + U1, _TEN
     while number >= limit and end - at < _DIGITS - U1:
@@ -461,10 +456,7 @@ def _put_number(out, at, number):
 
 @kernel(inline=True)
 def _put(out, at, data, size, first, last, escaped):
-    """Writes data[first:last], with JSON's escapes if asked for, and returns where that ends.
-
-    `out` has room for eight bytes after it; the data has `size` bytes.
-    """
+    """Writes data[first:last], perhaps with JSON's escapes; returns where it ends. `out` has room for 8 bytes more."""
     while first < last:
         n = min(last - first, U8)
         if first + U8 <= size:

@@ -1,8 +1,8 @@
 """Finding the lines of a text, and checking that the text is UTF-8, in one pass over the bytes.
 
-Reading a corpus touches each byte here for the first time. Two passes for the ends of lines and one more for UTF-8 took
-most of the time of reading. Sixty-four bytes are one vector, and each test of a vector gives a word with a bit for each
-byte, so that text that is not ASCII takes at most twice the time.
+Reading a corpus touches each byte here for the first time. Two passes for the ends of lines and one for UTF-8 took most
+of the time of reading. A vector has 64 bytes, and each test of it gives a bit for each byte, so that text that is not
+ASCII takes at most twice the time.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from gputok.kernels.signatures import i64, u64
 
 _BLOCK = 64  # a vector has so many bytes
 _NEWLINE = 10
-# Bytes that are on the way while a block is checked. Some processors find out by themselves what is read next; on a virtual
-# Xeon that does not, Chinese takes 3 times as long without this.
+# Bytes that are on the way while a block is checked: on a virtual Xeon, which does not find out by itself what is read
+# next, Chinese takes 3 times as long without.
 AHEAD = 2048
 _NEVER = 0xFF  # a byte that never occurs in UTF-8
 _DECODED = 1 << 20  # bytes
@@ -44,13 +44,13 @@ def lines(data: np.ndarray, memory: Callable[[int], np.ndarray] | None = None) -
 
     Args:
         data: uint8[n], contiguous, any bytes.
-        memory: returns memory for a number of bytes, uint8[n_bytes], to write the starts of lines into. If lines are so short
+        memory: returns memory for a number of bytes, uint8[n_bytes], for the starts of lines. If lines are so short
+            that it has too little room, or if this is None, the starts take new memory.
             that it has too little room, or if this is None, the starts take new memory.
 
     Returns:
-        int64[n_newlines + 1], 0 and the offset after each `\n`; and whether all of `data` is valid UTF-8. A character
-        that is cut by the end of `data` is invalid. Over-long forms, surrogates and code points past U+10FFFF are
-        invalid (table 3-7 of the Unicode standard).
+        int64[n_newlines + 1], 0 and the offset after each `\n`; and whether all of `data` is valid UTF-8: over-long
+        forms, surrogates, code points past U+10FFFF and cut characters are not (table 3-7 of the Unicode standard).
 
     >>> offsets, is_valid = lines(np.frombuffer("né\n\nx".encode(), np.uint8))
     >>> offsets.tolist(), is_valid
@@ -65,7 +65,7 @@ def is_utf8(data: np.ndarray) -> bool:
 
 
 def find_invalid_utf8(data: np.ndarray) -> int:
-    """The index in data of the first byte that begins no valid character, as `UnicodeDecodeError.start`; -1: `is_utf8`."""
+    """The index of the first byte that begins no valid character, as `UnicodeDecodeError.start`; -1: there is none."""
     at = len(data) if is_utf8(data) else 0
     while at < len(data):  # some of it at a time: a str takes up to four times the memory
         block = data[at : at + _DECODED]
@@ -95,8 +95,8 @@ def _starts(
 def _lines(data, n_bytes, mark, starts, state):
     """Reads the n_bytes of `data` from where `state` is; a line ends at `mark`.
 
-    A block has at most 64 starts, and four starts are written at a time: the kernel stops if `starts` has not _ROOM more
-    elements. Returns the first byte that was not read; it lies after all whole blocks if all bytes were read.
+    A block has at most 64 starts, and four starts are written at a time: the kernel stops if `starts` has not _ROOM
+    more elements. Returns the first byte that was not read; it lies after all whole blocks if all bytes were read.
     """
     text, last, n_whole = view(data, np.uint8), tail(view(state, np.uint8), 8 * _STATE), n_bytes // _BLOCK * _BLOCK
     for i in range(n_bytes - n_whole):  # after them lie zeros, which are ASCII, so that a cut character is found
@@ -130,9 +130,9 @@ def _lines(data, n_bytes, mark, starts, state):
 def check_block(block, p, follow, limits):
     """Checks the UTF-8 of the 64 bytes from block[p] on.
 
-    follow, limits: what the block before has returned, at first 0 and NO_LIMITS. Returns 1 if the block has a byte that is not
-    UTF-8, else 0; a bit for each byte of the next block that must continue a character; and bits of its first byte if that has
-    a lower or an upper limit, after E0, ED, F0 or F4.
+    follow, limits: what the block before has returned, at first 0 and NO_LIMITS. Returns 1 if the block has a byte that
+    is not UTF-8, else 0; a bit for each byte of the next block that must continue a character; and bits of its first
+    byte if that has a lower or an upper limit, after E0, ED, F0 or F4.
     """
     after_e0, after_ed, after_f0, after_f4 = limits
     above = bytes_at_least(block, p, 0x80)
@@ -155,6 +155,6 @@ def check_block(block, p, follow, limits):
 def _unlike(bits, ones, zeros):
     """The bits that are 0 but must be 1 (as `ones` says), or 1 but must be 0 (`zeros`).
 
-    As `ones & ~bits | zeros & bits`, LLVM would select between 64 bits, each of which it puts into a vector by itself.
+    As `ones & ~bits | zeros & bits`, LLVM would put each of 64 bits into a vector by itself.
     """
     return ones ^ ((ones ^ zeros) & bits)

@@ -1,7 +1,7 @@
 """Hash tables of byte strings and of pairs of ids, built from arrays.
 
-All tables use open addressing with linear probing in a power of two of slots, at most two thirds full. Keys are compared
-themselves, never their hashes alone.
+All tables use open addressing with linear probing in a power of two of slots, at most two thirds full. Keys are
+compared themselves, never their hashes alone.
 """
 
 from __future__ import annotations
@@ -113,10 +113,7 @@ def split_at_space(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def join_pairs(strings, left, right, prefix_length):
-    """The index of the concatenation of strings left[i] and right[i], or -1: int64[n].
-
-    The first `prefix_length` bytes of the right string are left out; -1 if that string is shorter.
-    """
+    """The index of string left[i] joined with right[i] from byte `prefix_length` on, or -1: int64[n]."""
     joined = np.empty(len(left), np.int64)
     # Of equal strings the last is found
     unique = int(np.count_nonzero(strings.slots)) == len(strings.offsets) - 1
@@ -183,17 +180,11 @@ def _index_pairs(left, right, rank, pairs):
 @kernel(inline=True)
 def rank_of(pairs, left, right):
     """The rank of a pair among the views of Pairs, or NONE."""
-    slots, mask, bits = pairs.slots, np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
-    key = np.uint64(left) << bits | np.uint64(right)
+    slots, bits = pairs.slots, np.uint64(pairs.bits)
     rank_bits = np.uint64(64) - bits - bits
-    at = hash_pair(key) & mask
-    slot = slots[at]
-    while slot >> rank_bits != key:
-        if slot == FREE:
-            return NONE
-        at = (at + U1) & mask
-        slot = slots[at]
-    return np.uint32(slot & ((U1 << rank_bits) - U1))
+    key = np.uint64(left) << bits | np.uint64(right)
+    slot = slots[free_slot(slots, np.uint64(len(slots) - 1), rank_bits, key)]
+    return np.uint32(slot & ((U1 << rank_bits) - U1)) if slot != FREE else NONE
 
 
 def pair_ranks(pairs, numbers):
@@ -235,10 +226,8 @@ def single_characters(strings, prefix, suffix, symbols):
 def side_by_side(data, offsets, chosen, *, ascii=True):
     """Finds what is side by side in packed strings, at each position where a character begins.
 
-    chosen: bool[n], the strings to look at; ascii: also looks at positions beside ASCII.
-
-    -> Pairs of the code points of two whole characters; and, for strings that begin or end within one of the two
-    characters, uint8[256, 256], which is 1 for the two bytes at that position.
+    chosen: bool[n], the strings to look at; ascii: also at positions beside ASCII. -> Pairs of the code points of two
+    whole characters; and, for strings that begin or end within one of the two, uint8[256, 256], 1 for the bytes there.
     """
     crossing = np.zeros((256, 256), np.uint8)
     slots = _side_by_side(plain(data, np.uint8), plain(offsets, np.int64), chosen, ascii, crossing)

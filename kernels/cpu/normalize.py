@@ -1,14 +1,13 @@
 """Normalizers: new text from old, and where each of its bytes comes from.
 
-Every stage takes pieces data[start[i]:end[i]] (uint8[n]; int64[n_pieces]) and `frozen` (bool[n_pieces] or None:
-pieces that don't change), and returns
+Every stage takes pieces data[start[i]:end[i]] (uint8[n]; int64[n_pieces]) and `frozen` (bool[n_pieces] or None: what
+stays), and returns
 
     data uint8[m], offsets int64[n_pieces + 1], source int64[m]
 
-the packed pieces, and for each new byte the old byte that it comes from. `source` is empty unless `aligned`; ~p in
-`source` is the gap before the old byte p. `source` follows `NormalizedString::transform` of `tokenizers`: a new
-character comes from the next old character that is not used up, and an additional character comes from the
-last old character that was used up.
+the packed pieces, and for each new byte the old byte that it comes from. `source` is empty unless `aligned`; ~p in it
+is the gap before the old byte p. It follows `NormalizedString::transform` of `tokenizers`: a new character comes from
+the next old character that is not used up, an additional one from the last that was used up.
 """
 
 from __future__ import annotations
@@ -46,20 +45,20 @@ N_VOWELS, N_TRAILING = 21, 28
 
 @kernel(inline=True)
 def room(n_bytes, aligned):
-    """New arrays for the new text and its source."""
+    """New arrays for the new text and its source, as `more` returns them."""
     n = n_bytes + n_bytes // 16 + 2 * ROOM
-    return np.empty(n, np.uint8), np.empty(n if aligned else 0, np.int64)
+    return more(np.empty(n, np.uint8), np.empty(n if aligned else 0, np.int64), 0, 0, aligned)
 
 
 @kernel(inline=True)
 def more(new, source, n, wanted, aligned):
-    """Both arrays, enlarged if fewer than `wanted` + ROOM bytes are free after byte n."""
+    """Both arrays, with wanted + ROOM free bytes after byte n or more; their views; and where ROOM bytes are left."""
     if n + wanted + ROOM > len(new):
         size = 2 * len(new) + wanted
         new = longer(new, n, size)
         if aligned:
             source = longer(source, n, size)
-    return new, source
+    return new, source, owned(new), owned(source), len(new) - ROOM
 
 
 @kernel(inline=True)
@@ -83,12 +82,13 @@ def copy_run(data, i, size, out, n, sources, aligned):
 def follow(source: np.ndarray, start: np.ndarray, end: np.ndarray):
     """Looks up the `start` and `end` (int32[n]) of each origin in `source` (int64[m]): two int32[m]."""
     new_start, new_end = np.empty(len(source), np.int32), np.empty(len(source), np.int32)
-    _follow(pointer(source), len(source), pointer(start), pointer(end), pointer(new_start), pointer(new_end))
+    follow_sources(pointer(source), len(source), pointer(start), pointer(end), pointer(new_start), pointer(new_end))
     return new_start, new_end
 
 
 @kernel(i64, i64, i64, i64, i64, i64)
-def _follow(source, n, start, end, new_start, new_end):
+def follow_sources(source, n, start, end, new_start, new_end):
+    """`follow`, with the addresses of `arrays.pointer`; n: elements of `source`."""
     source, start, end = view(source, np.int64), view(start, np.int32), view(end, np.int32)
     new_start, new_end = view(new_start, np.int32), view(new_end, np.int32)
     for k in range(n):
@@ -142,7 +142,7 @@ def _is_inert(data, pieces, page, member, n_inert):
 
 @kernel(inline=True)
 def inert_run(data, i, stop, page, member, n_inert, ascii_inert):
-    """The first character from byte i on that isn't inert, and the inert character before it (-1: none), as positions of bytes."""
+    """Where the first character from byte i on begins that isn't inert, and the inert one before it (-1: none)."""
     last = -1
     while i < stop:
         if ascii_inert and data[i] < 0x80:
@@ -183,10 +183,7 @@ def long_inert_run(data, i, stop, page, member, n_inert, leads):
 
 @kernel(inline=True)
 def find_leads(n_bytes, page, member, n_inert):
-    """The bytes with which a character may begin that isn't inert, as `leads_in` takes them, uint8[16].
-
-    For a short text it would take longer to find out than to look at all characters.
-    """
+    """The first bytes of characters that aren't inert, as `leads_in` takes them, uint8[16]; for a short text, all."""
     leads = scratch(16, np.uint8)
     for k in range(16):
         leads[k] = 15
@@ -201,7 +198,7 @@ def find_leads(n_bytes, page, member, n_inert):
 
 @kernel(inline=True)
 def _all_inert(c, end, page, member, n_inert):
-    """Whether all characters from c up to `end` are inert; many of the pages of 128 of them have the same row in the table."""
+    """Whether all characters from c up to `end` are inert; many pages of 128 of them have the same row in the table."""
     row = -1
     while c < end:
         if c & 127 == 0 and end - c >= 128 and np.int64(page[c >> 7]) == row:
@@ -215,12 +212,7 @@ def _all_inert(c, end, page, member, n_inert):
 
 
 def map_characters(
-    data: np.ndarray,
-    start: np.ndarray,
-    end: np.ndarray,
-    frozen: np.ndarray | None,
-    table: CharacterMap,
-    aligned: bool,
+    data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, table: CharacterMap, aligned: bool
 ):
     """Maps each character, whatever its neighbours are."""
     return of_pieces(map_pieces, data, start, end, frozen, table, int((end - start).sum()), bool(aligned))
@@ -232,16 +224,14 @@ def map_pieces(data, pieces, table, n_bytes, aligned):
     data, table = view(data, np.uint8), as_views(table)
     start, end, frozen, n_pieces = views_of(pieces)
     offsets = np.zeros(n_pieces + 1, np.int64)
-    new, source = room(n_bytes, aligned)
-    out, sources, limit = owned(new), owned(source), len(new) - ROOM
+    new, source, out, sources, limit = room(n_bytes, aligned)
     n = 0
     for piece in range(n_pieces):
         i, stop = start[piece], end[piece]
         stays = is_given(frozen) and frozen[piece]
         while i < stop:
             if n + stop - i > limit:
-                new, source = more(new, source, n, stop - i, aligned)
-                out, sources, limit = owned(new), owned(source), len(new) - ROOM
+                new, source, out, sources, limit = more(new, source, n, stop - i, aligned)
             if stays:
                 copy_run(data, i, stop - i, out, n, sources, aligned)
                 n, i = n + stop - i, stop
@@ -299,7 +289,7 @@ def normalize_form(
     """Normalizes to NFD or NFKD, or with `compositions` to NFC or NFKC.
 
     Inert text is copied. A character that isn't inert goes through decomposition, canonical ordering and composition
-    (Unicode Standard Annex #15), together with the inert character before it and all characters up to the next inert one.
+    (Unicode Standard Annex #15), with the inert character before it and all up to the next inert one.
     """
     pairs = compositions or Compositions(np.empty(0, np.uint64), np.empty(0, np.uint32))
     return of_pieces(normalize_pieces, data, start, end, frozen, form, pairs, int((end - start).sum()), bool(aligned))
@@ -312,21 +302,19 @@ def normalize_pieces(data, pieces, form, pairs, n_bytes, aligned):
     start, end, frozen, n_pieces = views_of(pieces)
     leads = find_leads(n_bytes, form.page, form.member, form.n_inert)
     offsets = np.zeros(n_pieces + 1, np.int64)
-    new, source = room(n_bytes, aligned)
+    new, source, out, sources, limit = room(n_bytes, aligned)
     # The run in work: code points, their ranks, and how many characters each of them adds: 1 for a part of a
     # decomposition after the first part, 0 for others, less 1 for each character that was composed with it.
     size = 256
     codes, ranks, changes = scratch(size, np.uint32), scratch(size, np.uint8), scratch(size, np.int64)
-    out, sources, limit = owned(new), owned(source), len(new) - ROOM
-    # The new text has n bytes, from the old text up to `kept`. What follows up to i stays as it is, and is copied with one call
+    # The new text has n bytes, from the old text up to `kept`; what follows up to i is copied as it is with one call
     piece, n, i = 0, 0, start[0] if n_pieces else np.int64(0)
     kept = i
     while True:
         piece, i, last = pass_inert(data, start, end, frozen, n_pieces, piece, i, form, leads, offsets, n - kept)
         if last >= 0:  # the next character may change the last inert character, but nothing before it
             i = last
-        new, source = more(new, source, n, i - kept, aligned)
-        out, sources, limit = owned(new), owned(source), len(new) - ROOM
+        new, source, out, sources, limit = more(new, source, n, i - kept, aligned)
         copy_run(data, kept, i - kept, out, n, sources, aligned)
         n += i - kept
         if piece == n_pieces:
@@ -349,8 +337,7 @@ def normalize_pieces(data, pieces, form, pairs, n_bytes, aligned):
         if len(pairs.pair):
             m = compose(codes, ranks, changes, m, pairs)
         if n + 4 * m > limit:
-            new, source = more(new, source, n, 4 * m, aligned)
-            out, sources, limit = owned(new), owned(source), len(new) - ROOM
+            new, source, out, sources, limit = more(new, source, n, 4 * m, aligned)
         for k in range(m):
             n, old = write(data, first, stop, old, np.int64(codes[k]), changes[k], out, n, sources, aligned)
         kept = i
@@ -379,9 +366,8 @@ def write(data, first, stop, old, c, change, out, n, sources, aligned):
 def pass_inert(data, start, end, frozen, n_pieces, piece, i, form, leads, offsets, moved):
     """Passes text from byte i of a piece on, up to a character that isn't inert, or up to a gap between two pieces.
 
-    Stores where the pieces that it passes end in the new text, which is `moved` bytes after their end in the old text.
-
-    -> the piece and the byte of the character, and the inert character before it in the piece (-1: none); or the piece after
+    Stores where the pieces that it passes end in the new text, `moved` bytes after their end in the old text. -> the
+    piece and the byte of the character, and the inert character before it in the piece (-1: none); or the piece after
     the gap (n_pieces: none), the byte at which the gap begins, and GAP.
     """
     page, member, n_inert = form.page, form.member, form.n_inert
@@ -401,10 +387,7 @@ def pass_inert(data, start, end, frozen, n_pieces, piece, i, form, leads, offset
 
 @kernel(inline=True)
 def decompose(data, i, stop, form, code, rank, change, limit):
-    """Decomposes the character at byte i and all up to the next inert one. -> where that begins, and the number of parts.
-
-    The first result is -1 if there are more than `limit` parts.
-    """
+    """Decomposes characters from i up to an inert one. -> where that begins (-1: over `limit` parts), and how many."""
     page, member, n_inert, ranks, part_offsets, parts, parts_rank = form
     begin, m = i, 0
     while i < stop:
@@ -440,7 +423,7 @@ def decompose(data, i, stop, form, code, rank, change, limit):
 
 @kernel(inline=True)
 def next_marks(ranks, low, m):
-    """The next run of at least two marks from `low` on, which must be sorted: (begin, end), or (m, m) if there is none."""
+    """The next run of marks from `low` on that must be sorted, two or more: (begin, end), or (m, m): there is none."""
     while low < m:
         high = low + 1
         if ranks[low]:

@@ -1,12 +1,11 @@
-"""Builtin functions, which take and make Python's objects: an object is the address that Python's C interface knows it by.
+"""Builtin functions, which take and make Python's objects: an object is its address in Python's C interface.
 
-Each is a C function; kernels/builtins.py makes functions and properties of Python of them, and says what they are
-for. They call functions of Python's stable interface by their addresses. As those do, a function returns a new reference,
-or 0 when an error is set. Below, a *borrowed* object is one without a reference of its own. `ELSE`: Python must do it.
+Each is a C function; kernels/builtins.py makes functions and properties of Python of them, and says what they are for.
+They call functions of Python's stable interface by their addresses. As those do, a function returns a new reference, or
+0 when an error is set. Below, a *borrowed* object is one without a reference of its own. `ELSE`: Python must do it.
 
-A new list and a new tuple are filled in their memory. The garbage collector, which any Python code can ask for all
-objects, must not know a list while it has empty items and other objects are made that the collector counts: `_hidden`,
-then `_shown`.
+A new list or tuple is filled in its memory. The garbage collector, which any Python code can ask for all objects, must
+not know a list while it has empty items and other objects are made that the collector counts: `_hidden`, then `_shown`.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ VERSION, _, ADDRESS, FINISH = range(4)
 
 
 _KNOWN = (
-    # First what each text needs, in few cache lines. kind: where an object has the address of its class; string: the class str
+    # First what each text needs, in few cache lines. kind: where an object has its class; string: the class str
     *("kind", "string", "texts", "PyObject_GetAttr", "PyTuple_GetItem", "items_of_tuple", "items_of_list"),
     *("versions", "zero", "PyCapsule_GetPointer", "maker_name", "PyUnicode_AsUTF8AndSize", "PyBytes_FromStringAndSize"),
     *("PyTuple_New", "Py_IncRef", "PyObject_GC_UnTrack", "Py_DecRef"),
@@ -187,7 +186,7 @@ def _first_number(known, slots, value):
 
 @kernel(inline=True)
 def _slots(known):
-    """The table of shared numbers: how many, and the object of each, or 0. Another thread may put a larger one in its place."""
+    """The table of shared numbers: how many, and the object of each, or 0. Another thread may replace it."""
     table = known.numbers
     return _words(table, 1 + _words(table, 1)[0])
 
@@ -211,10 +210,7 @@ def _ids_in(known, raw):
 
 @kernel
 def _list_of(known, raw):
-    """The list of the ids in a bytes object, which the caller keeps alive.
-
-    Nothing else that the collector counts is made meanwhile, so it need not be `_hidden`.
-    """
+    """The list of the ids in a bytes object that the caller keeps; nothing else that the collector counts is made."""
     ids, n = _ids_in(known, raw)
     if n < 0:
         return 0
@@ -266,7 +262,7 @@ def measure(_self, texts):
 
 @kernel(i64, i64, i64, c=True)
 def take(_self, arguments, _count):
-    """Appends items of an iterator to a list, until they fill so much or one is no str: (iterator, list, n) -> what is left of n."""
+    """(iterator, list, n) -> what is left of n. Appends items to the list, until they fill so much or one is no str."""
     known, given = _known(), _words(arguments, 3)
     items, taken, left = given[0], given[1], _number_of(known, given[2])
     is_str = True
@@ -291,7 +287,7 @@ def take(_self, arguments, _count):
 
 @kernel(inline=True)
 def _number_of(known, some):
-    """A number, of which any value does no harm: it becomes no address. The error of an object that is no number stays set."""
+    """A number, of which any value does no harm: it becomes no address. The error of another object stays set."""
     return call(known.PyLong_AsLongLong, some)
 
 
@@ -311,7 +307,7 @@ def _maker_at(known, some):
 
 @kernel(inline=True)
 def _run(work, begin, size, flags):
-    """Encodes the text at an address by a kernel, which needs no lock of Python's: the number of ids, or a negative number."""
+    """Encodes the text at an address by a kernel, without Python's lock: the number of ids, or a negative number."""
     if size > _of_two(work.longest, flags & 1):
         return -1
     slots = places()
@@ -373,9 +369,9 @@ def _release(maker):
 
 @kernel(inline=True)
 def _wrapped(known, maker, text, special, ids, n):
-    """An encoding, and True; or, and False, an object that says why there is none, or 0. ids, n: of `_ids_of`, for a text.
+    """An encoding, and True; or, and False, an object that says why there is none, or 0. ids, n: of `_ids_of`.
 
-    Python's garbage collector need not look at the tuple: the encoding alone has it, and it does not refer to the encoding.
+    Python's garbage collector need not look at the tuple: only the encoding has it, to which it does not refer.
     """
     if n < 0 or n > _of_two(maker.most, special) or ids == 0:
         return ids, False
@@ -432,10 +428,7 @@ def claim(_self, arguments, _count):
 
 @kernel(inline=True)
 def _collect(known, maker, texts, first, n):
-    """Notes where the texts of a group are, from `first` on: at most GROUP, and no more when they have 64 KB.
-
-    -> their number, and their bytes; 0: an object is no text.
-    """
+    """Notes where texts are from `first` on: up to GROUP, or 64 KB. -> how many, their bytes; 0: one is no text."""
     size, k, sum = places(), 0, 0
     begins, sizes = maker.starts, maker.sizes
     while first + k < n and k < GROUP and sum < _GROUP_BYTES:
@@ -451,9 +444,9 @@ def _collect(known, maker, texts, first, n):
 
 @kernel(inline=True)
 def _encode_group(maker, work, n, special):
-    """Encodes the texts of a group, and gathers their ids, but no text after one for whose ids there is no room.
+    """Encodes the texts of a group, and gathers their ids, until there is no room for those of one. -> how many texts.
 
-    The sizes of texts become their numbers of ids; the ids of the last text may stay where the kernel wrote them. -> how many texts.
+    The sizes of texts become their numbers of ids; the ids of the last text may stay where the kernel wrote them.
     """
     written, gathered, used, begins, sizes = work.ids, maker.gathered, 0, maker.starts, maker.sizes
     for i in range(n):
@@ -468,7 +461,7 @@ def _encode_group(maker, work, n, special):
 
 @kernel(inline=True)
 def _put_group(known, maker, work, texts, first, n, special, items):
-    """Puts what is found for the n texts of a group into a list. -> 2: encodings, 1: not encodings alone, or 0: an error."""
+    """Puts what is found for n texts of a group into a list. -> 2: encodings, 1: not encodings alone, 0: an error."""
     result, used, gathered, counts = 2, 0, maker.gathered, maker.sizes
     texts = _items_of_list(known, texts, first + n)
     for i in range(n):
@@ -488,8 +481,7 @@ def _put_group(known, maker, work, texts, first, n, special, items):
 def encode_each(_self, arguments, _count):
     """A list of encodings; if not all are encodings, a tuple with the list: (maker, texts, n, special, least).
 
-    The lock of Python is not held for a group of more than `least` bytes: the caller keeps the list, which no other thread
-    changes, and each str keeps its UTF-8.
+    Without Python's lock for groups of more than `least` bytes: no thread changes the list, and a str keeps its UTF-8.
     """
     known, given = _known(), _words(arguments, 5)
     address = call(known.PyCapsule_GetPointer, given[0], known.maker_name)
@@ -608,10 +600,7 @@ def encode(tokenizer, arguments, count, names):
 
 @kernel(inline=True)
 def _later_of(known, encoding):
-    """The tuple `_later` of an encoding, borrowed, with six items or more; 0: Python must make its attributes.
-
-    A property is only asked for encodings.
-    """
+    """The tuple `_later` of an encoding, borrowed, with six items or more; 0: Python must make its attributes."""
     later = _words(encoding + known.later, 1)[0]
     if later == 0 or later == known.none:
         return 0
@@ -677,7 +666,7 @@ def _token(known, maker, slots, n, id):
 
 @kernel(inline=True)
 def _tokens(known, later):
-    """The list of the tokens of a tuple `_later`, if a `MakerRecord` has the texts of all, or the rows that they are made of; or ELSE."""
+    """The list of the tokens of a tuple `_later`, if a `MakerRecord` has the texts of all, or their rows; or ELSE."""
     address = _maker_of(known, later)
     if address == 0:
         return ELSE
@@ -704,10 +693,7 @@ def _tokens(known, later):
 
 @kernel(inline=True)
 def _put_positions(known, maker, begin, size, special):
-    """Writes the positions of the tokens of a text, trimmed, to the memory of a `MakerRecord` that the caller has claimed.
-
-    -> the number of tokens, or a negative number.
-    """
+    """Writes the positions of a text's tokens, trimmed, to a claimed `MakerRecord`. -> how many, or below 0."""
     work = record_at(maker.positions, CallRecord)
     n = _run_freely(known, work, begin, size, special | _WITH_POSITIONS)
     if n < 0:
@@ -736,7 +722,7 @@ def _pair(known, slots, first, second):
 
 @kernel(inline=True)
 def _offsets(known, later):
-    """The list of the offsets of a tuple `_later`, if its `MakerRecord` trims positions and no other thread uses it; or ELSE."""
+    """The list of the offsets of a tuple `_later`, if its `MakerRecord` trims positions and is not in use; or ELSE."""
     address = _maker_of(known, later)
     if address == 0:
         return ELSE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import Charsmap
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.normalize import ROOM, copy_run, kind_of, more, room, write
+from gputok.kernels.cpu.normalize import copy_run, kind_of, more, room, write
 from gputok.kernels.cpu.primitives.arrays import of_pieces, pointer, views_of
-from gputok.kernels.cpu.primitives.memory import as_views, is_given, owned, scratch, view
+from gputok.kernels.cpu.primitives.memory import as_views, is_given, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import character, width
 from gputok.kernels.signatures import boolean, i64, u8
 
@@ -23,9 +23,9 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
     """Replaces grapheme clusters of up to five bytes, or else single characters, by their entries in a charsmap.
 
     trie uint32[t]: a double array (darts-clone) over bytes, whose values are offsets in texts; texts uint8[n]: strings
-    that end with a NUL; graphemes: page uint16[8704], member uint16[pages, 128], the classes above.
-    The other arguments and the result are those of kernels/cpu/normalize.py. As in `tokenizers`, the shortest prefix in
-    the trie decides for the whole cluster, and text removed at the very beginning shifts the origins of what follows.
+    that end with a NUL; graphemes: page uint16[8704], member uint16[pages, 128], the classes above. The rest is as in
+    kernels/cpu/normalize.py. As in `tokenizers`, the shortest prefix in the trie decides for the whole cluster, and
+    text removed at the very beginning shifts the origins of what follows.
     """
     charsmap, n_bytes = measured(trie, texts, *graphemes), int((end - start).sum())
     return of_pieces(normalize_precompiled_pieces, data, start, end, frozen, charsmap, n_bytes, bool(aligned))
@@ -59,13 +59,13 @@ def normalize_precompiled_pieces(data, pieces, charsmap, n_bytes, aligned):
     start, end, frozen, n_pieces = views_of(pieces)
     longest = charsmap.longest
     offsets = np.zeros(n_pieces + 1, np.int64)
-    new, source = room(n_bytes, aligned)
+    new, source, out, sources, limit = room(n_bytes, aligned)
     n = 0
     for piece in range(n_pieces):
         i, stop = start[piece], end[piece]
         if is_given(frozen) and frozen[piece]:
-            new, source = more(new, source, n, stop - i, aligned)
-            copy_run(data, i, stop - i, owned(new), n, owned(source), aligned)
+            new, source, out, sources, limit = more(new, source, n, stop - i, aligned)
+            copy_run(data, i, stop - i, out, n, sources, aligned)
             n, i = n + stop - i, stop
         # The end of the current cluster, the next old character that is not used up, and the last new character with
         # the number of characters that it adds (see normalize_pieces): 1, 0, or -k if it uses up k more. The last new
@@ -73,11 +73,9 @@ def normalize_precompiled_pieces(data, pieces, charsmap, n_bytes, aligned):
         state = i, i, np.int64(-1), 0
         first = i
         while i < stop:
-            new, source = more(new, source, n, stop - i + longest, aligned)
-            out, sources, limit = owned(new), owned(source), len(new) - ROOM - longest
-            i, n, state = replace_run(data, first, i, stop, charsmap, out, n, limit, sources, aligned, state)
-        new, source = more(new, source, n, 4, aligned)
-        out, sources = owned(new), owned(source)
+            new, source, out, sources, limit = more(new, source, n, stop - i + longest, aligned)
+            i, n, state = replace_run(data, first, i, stop, charsmap, out, n, limit - longest, sources, aligned, state)
+        new, source, out, sources, limit = more(new, source, n, 4, aligned)
         _, old, held, change = state
         n, _ = write(data, first, stop, old, held, change, out, n, sources, aligned)
         offsets[piece + 1] = n

@@ -1,4 +1,4 @@
-"""What formats of files of ids write for each document, beside its ids: the heads of samples (MDS), and rows as text (OLMo).
+"""What files of ids have for each document, beside its ids: the heads of samples (MDS), and rows as text (OLMo).
 
 The ids of document i are rows[i]:rows[i + 1], with rows int64[n_documents + 1], which never fall.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.json_tables import put_number
 from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2
 from gputok.kernels.cpu.primitives.memory import copy, store_u32, view
 from gputok.kernels.signatures import boolean, i64
 
@@ -16,7 +18,7 @@ _LONGEST_LINE = 4 * 19 + 6  # bytes of text: four numbers of int64, and what sta
 
 
 def sample_offsets(rows: np.ndarray, itemsize: int, *, with_heads: bool) -> np.ndarray:
-    """Returns where samples of MDS begin if the first one begins at 0, and the end: int64[n_samples + 1].
+    """Where samples of MDS begin if the first one begins at 0, and the end: int64[n_samples + 1].
 
     Each document that has ids is a sample: its ids, of `itemsize` bytes each, after a head if `with_heads`.
     """
@@ -85,27 +87,14 @@ def olmo_lines(rows: np.ndarray, first: int) -> np.ndarray:
 @kernel(i64, i64, i64, i64)
 def _olmo_lines(rows, n_documents, first, lines):
     rows, lines = view(rows, np.int64), view(lines, np.uint8)
-    at = 0  # a line has at most _LONGEST_LINE bytes
+    at = U0  # a line has at most _LONGEST_LINE bytes
     for i in range(n_documents):
-        at = _put_number(lines, at, rows[i], 44)
-        at = _put_number(lines, at, rows[i + 1], 44)
-        at = _put_number(lines, at, first + i, 44)
+        for number in (rows[i], rows[i + 1], first + i):
+            at = put_number(lines, at, np.uint64(number))
+            lines[at] = 44
+            at += U1
         lines[at] = 44
-        at = _put_number(lines, at + 1, first + i, 13)
-        lines[at] = 10
-        at += 1
-    return at
-
-
-@kernel(inline=True)
-def _put_number(out, at, number, after):
-    """Writes a number that isn't negative, in decimal, and a byte after it; returns the place behind them."""
-    end, rest = at + 1, number
-    while rest > 9:
-        rest //= 10
-        end += 1
-    for k in range(end - 1, at - 1, -1):
-        out[k] = 48 + number % 10
-        number //= 10
-    out[end] = after
-    return end + 1
+        at = put_number(lines, at + U1, np.uint64(first + i))
+        lines[at], lines[at + U1] = 13, 10
+        at += U2
+    return np.int64(at)

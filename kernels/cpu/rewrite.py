@@ -16,10 +16,7 @@ MAP, PREPEND = 1, 2  # bits of `mode`
 
 
 def gather(data: np.ndarray, start: np.ndarray, end: np.ndarray):
-    """Packs the bytes of pieces one after the other.
-
-    data uint8[n]; start, end int64[n_pieces] -> uint8[total], offsets int64[n_pieces + 1].
-    """
+    """Packs the bytes of pieces data[start[i]:end[i]] side by side: uint8[total], offsets int64[n_pieces + 1]."""
     start, offsets = np.ascontiguousarray(start), np.zeros(len(start) + 1, np.int64)
     np.cumsum(end - start, out=offsets[1:])
     packed = np.empty(offsets[-1], np.uint8)
@@ -46,11 +43,11 @@ def rewrite_bytes(
 ):
     """Packs pieces, replaces each byte by up to four others, and puts a prefix before some pieces.
 
-    data uint8[n]; start, end int64[n_pieces]; mode uint8[n_pieces], bits: 1 replace bytes, 2 put the prefix;
-    table uint32[2, 257]: the number of bytes that replace each byte, and these bytes (the lowest first); column 256 is the
+    data uint8[n]; start, end int64[n_pieces]; mode uint8[n_pieces], bits: 1 replace bytes, 2 put the prefix; table
+    uint32[2, 257]: the number of bytes that replace each byte, and these bytes (the lowest first); column 256 is the
     prefix; alignment: where each byte came from, int32[n], int32[n], or None.
     -> uint8[total], offsets int64[n_pieces + 1], alignment or None: a replacement has the origin of its byte, and a
-    prefix has the origin of the first byte of its piece.
+    prefix that of the first byte of its piece.
     """
     origin = tuple(map(pointer, alignment or (None, None)))
     out, offsets, *aligned = of_pieces(rewrite_pieces, data, start, end, mode, pointer(table), origin)

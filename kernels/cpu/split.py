@@ -33,9 +33,9 @@ def split_words(
     gap (0) or a match (1); drop bool[2]: whether to leave out gaps, and matches.
     -> start, end int64[n_words], rows int64[n_pieces + 1]: piece i became words rows[i]:rows[i + 1].
 
-    A match is the leftmost-first match from the end of the last match on. An empty match counts unless it touches the last
-    match; then the search goes on one character later (as Oniguruma's `find_iter` does). Neighbouring characters without
-    a match are one gap. Empty words are left out, except empty matches with `keep_empty`.
+    A match is the leftmost-first match from the end of the last match on. An empty match counts unless it touches the
+    last match; then the search goes on one character later (as in Oniguruma's `find_iter`). Neighbouring characters
+    without a match are one gap. Empty words are left out, except empty matches with `keep_empty`.
     """
     between = int(end[-1] - start[0]) if len(start) else 0  # a guess: the kernel makes more room
     capacity, rule = len(start) + max(between, 0) // 4 + 16, rule_of(cut, drop, keep_empty)
@@ -62,7 +62,7 @@ def find_cuts(data: np.ndarray, offsets: np.ndarray, automaton: Walk) -> np.ndar
 
 
 def cut_bits(offsets: np.ndarray) -> np.ndarray:
-    """A bit for each byte from offsets[0] on, of the lowest bit of a byte first: 1 if it is one of the offsets, but the last.
+    """A bit for each byte from offsets[0] on, the lowest of a byte first: 1 if it is one of the offsets, but the last.
 
     offsets: int64[n + 1], ascending -> uint8[], with some bytes more, so that 64 bits may be loaded from any bit.
     """

@@ -1,7 +1,7 @@
 """Packing the texts of a list as UTF-8, read where Python keeps them, while other threads run.
 
-A kernel reads the headers of the objects: that of a list has the address of the addresses of its items, and that of a str its
-length, how wide its characters are, and then, in one piece, the characters. Python says no more about it than what `_layout`
+A kernel reads the headers of the objects: a list has the address of the addresses of its items, and a str its length,
+how wide its characters are, and then, in one piece, the characters. Python says no more about it than what `_layout`
 finds out on this interpreter. A list that no other thread knows keeps its texts alive, and a str never changes.
 """
 
@@ -40,10 +40,9 @@ class ObjectLayout(NamedTuple):
 
 
 def pack_texts(texts: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Packs the texts of a list that no other thread knows.
+    """Packs the texts of a list that no other thread knows: uint8[total], offsets int64[n + 1].
 
-    -> uint8[total], offsets int64[n + 1]; None: an item is no str (a subclass is none), or has a lone surrogate, or this Python keeps
-    texts in an unknown way.
+    None: an item is no str (a subclass is none), or has a lone surrogate, or this Python keeps texts in an unknown way.
     """
     layout, n = _layout(), len(texts)
     if layout is None or not n:
@@ -87,10 +86,7 @@ def _layout() -> ObjectLayout | None:
 
 @kernel(inline=True)
 def _characters(text, layout):
-    """Where the characters of a str begin; their number, how wide they are, and whether they are ASCII. A width of 0: it can't be read.
-
-    text: the address of an object.
-    """
+    """Where the characters of a str begin; their number, their width (0: it can't be read), and if they are ASCII."""
     # Each object has a class; a str has all that is read after that
     head = view((text, np.uint64(layout.ascii)), np.uint8)
     if load_u64(head, np.uint64(layout.type)) != np.uint64(layout.str_type):
@@ -110,10 +106,7 @@ def _ask_ahead(items, i, n, layout):
 
 @kernel(i64, i64, ObjectLayout, i64)
 def _measure(items, n, layout, offsets):
-    """Writes where each text begins, and where the last one ends; returns the number of the first one that can't be packed, or n.
-
-    items: the address of n addresses of objects.
-    """
+    """Writes where the texts at n addresses begin, and the last ends; returns the first that can't be packed, or n."""
     items, offsets = view((np.uint64(items), np.uint64(8 * n)), np.uint64), view(offsets, np.int64)
     at = U0
     offsets[0] = 0

@@ -1,7 +1,7 @@
-"""Which pairs may not be merged, because the merged token would have too many words: a test of two traits of each token.
+"""Which pairs may not be merged, because the merged token would have too many words: a test of two traits.
 
-The traits of a token are one number. Those of a merged token follow from those of its parts, so that the strings of tokens
-are read only once, before the first merge. A state without traits (length 0) has no veto.
+The traits of a token are one number. Those of a merged token follow from those of its parts, so that the strings of
+tokens are read only once, before the first merge. A state without traits (length 0) has no veto.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def veto_limits(veto: Veto | None) -> np.ndarray:
 
 
 def token_traits(text: np.ndarray, text_end: np.ndarray, veto: Veto | None) -> np.ndarray:
-    """The traits of tokens: uint64[n], empty without a veto. text, text_end: uint8[bytes], int64[n + 1], their strings."""
+    """The traits of tokens: uint64[n], empty without a veto. text, text_end: their strings, uint8[], int64[n + 1]."""
     traits = np.zeros(0 if veto is None else len(text_end) - 1, np.uint64)
     put_traits(text, text_end, len(traits), veto, traits)
     return traits
@@ -50,7 +50,7 @@ def put_traits(text: np.ndarray, text_end: np.ndarray, n_tokens: int, veto: Veto
 
 @kernel(u8[:], i64[:], i64, u8[:], u64[:])
 def _find_traits(text, text_end, n_tokens, space, traits):
-    """Writes the traits of tokens: traits[i] of the string text[text_end[i]:text_end[i + 1]]; space: how it is written.
+    """Writes the traits of the string text[text_end[i]:text_end[i + 1]] of each token; space: how it is written.
 
     `text_end` bounds the indices into text; `space` is read only as far as the string goes.
     """
@@ -102,8 +102,7 @@ def _colon_space(left, right):
 def may_merge(n_traits, traits, limits, a, b):
     """Whether tokens a and b may be merged.
 
-    n_traits: uint64, the number of traits, 0 without a veto, else ids + 1; traits: a view of uint64[n_traits]; limits: a
-    view of int64[N_VETO]; a, b: ids as uint64.
+    n_traits: uint64, 0 without a veto, else ids + 1; traits, limits: views of uint64[n_traits] and int64[N_VETO].
     """
     if n_traits == np.uint64(0):
         return True

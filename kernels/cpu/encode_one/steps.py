@@ -1,18 +1,17 @@
 """Cuts one short text into words: the steps of a tokenizer before its model, in memory that all texts use in turn.
 
-For a text of a few words, all these steps take less time than passing arrays from Python to a kernel, so one call does all
-of them. Each step does the work of the stage of the same name in another file; a step that seldom changes a text calls that
-stage.
+For a text of a few words, all these steps take less time than passing arrays from Python to a kernel, so one call does
+them. Each does the work of the stage of the same name in another file; one that seldom changes a text calls that stage.
 
-The text of all pieces is in one block. Piece i is text[start[i]:end[i]]; token[i] is the id of an added token, or -1 for
-text. A step that changes the text replaces the block and, if positions are needed, writes down the origin of each byte.
+The text of all pieces is in one block. Piece i is text[start[i]:end[i]]; token[i] is the id of an added token, or -1. A
+step that changes the text replaces the block and, if positions are needed, writes down the origin of each byte.
 
 Bounds: the text has at most TEXT_BYTES bytes. The original text has at most encode.LONGEST bytes, and a step that would
-make a longer text than TEXT_BYTES returns TOO_MUCH instead. After the text are MARGIN bytes; the walk writes two of them
-for a moment, and reads no others. Before a step makes more pieces, the largest possible number of them (each added token,
-each piece of text and each word of a walk has at least one byte) is compared with MAX_PIECES. `origin`, `until` and `bounds` have an
-element for each byte of the text; a walk writes at most two bounds more than a piece has bytes. The stages that are called
-state their own bounds; in the checked build, the views here know their length.
+make a longer text than TEXT_BYTES returns TOO_MUCH. After the text are MARGIN bytes; the walk writes two of them for a
+moment, and reads no others. Before a step makes more pieces, the largest possible number of them (each added token,
+piece of text and word of a walk has at least one byte) is compared with MAX_PIECES. `origin`, `until` and `bounds` have
+an element for each byte of the text; a walk writes at most two bounds more than a piece has bytes. The stages that are
+called state their own bounds.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from gputok.kernels import Automaton, CharacterMap, Charsmap, Compositions, Norm
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.edits import splice_pieces, strip_pieces
 from gputok.kernels.cpu.find_tokens import next_token
-from gputok.kernels.cpu.normalize import inert_run, map_pieces, normalize_pieces
+from gputok.kernels.cpu.normalize import follow_sources, inert_run, map_pieces, normalize_pieces
 from gputok.kernels.cpu.precompiled import normalize_precompiled_pieces
 from gputok.kernels.cpu.primitives.arrays import put_row
 from gputok.kernels.cpu.primitives.constants import U0, U1
@@ -188,8 +187,8 @@ def put_steps(handle: Handle, steps: Sequence[Handle]) -> None:
 def words_of(handle, given, n_bytes, aligned):
     """Cuts a text (a view of n_bytes, at most TEXT_BYTES) into words: pieces in the fields of a handle.
 
-    aligned: write down the origin of the text, if a step changes it. -> the number of pieces, or TOO_MUCH; and the number
-    of bytes of the changed text, or -1 if no step has changed it.
+    aligned: write down the origin of the text, if a step changes it. -> the number of pieces, or TOO_MUCH; and the
+    number of bytes of the changed text, or -1 if no step has changed it.
     """
     text, start, end, token = handle.text, handle.start, handle.end, handle.token
     copy(text, 0, given, 0, n_bytes)
@@ -297,8 +296,8 @@ def _walk(handle, step, n):
         if token[i] >= 0:
             m = put_row(new, m, begin, stop, token[i])
             continue
-        # The walk needs a mark at the end of the piece, where the first bytes of the next piece are. The mark is walked too:
-        # it takes the walk back if the last match ended earlier, so that no state is left undecided.
+        # The walk needs a mark at the end of the piece, where the next piece begins. The mark is walked too: it takes
+        # the walk back if the last match ended earlier, so that no state is left undecided.
         first, second = text[stop], text[stop + U1]
         text[stop] = END_OF_TEXT
         text[stop + U1] = END_OF_TEXT
@@ -312,7 +311,7 @@ def _walk(handle, step, n):
 
 @kernel(inline=True)
 def walk_piece(text, p, stop, pair, tables, bounds):
-    """`walk_block` for text[p:stop] in one walk: writes the positions at which words begin, and returns their number."""
+    """`walk_block` for text[p:stop] in one walk: writes where words begin, and returns their number."""
     n_bounds = walk_rest(text, p, stop, tables[-1], pair, bounds, U0, tables)
     # The walk may have passed one byte after `stop`, and counted it as a word
     if n_bounds > U0 and bounds[n_bounds - U1] == np.uint32(stop):
@@ -350,7 +349,7 @@ def _matches(handle, step, n, n_bytes):
 
 @kernel(inline=True)
 def _as_stages_take_them(handle, n):
-    """Marks the pieces that are added tokens, which stages leave unchanged; returns the number of bytes of all pieces."""
+    """Marks the added tokens, which stages leave unchanged; returns the number of bytes of all pieces."""
     start, end, token, frozen = handle.start, handle.end, handle.token, handle.mode
     n_bytes = np.int64(0)
     for i in range(n):
@@ -423,7 +422,7 @@ def _change(handle, step, n, n_given, aligned, n_changed):
 
 @kernel(inline=True)
 def _mark_matches(handle, n, starts, ends, rows):
-    """Writes matches as `edits.splice` takes them (see `gputok.text.edit.replace`); returns False if no piece has one."""
+    """Writes matches as `edits.splice` takes them (see `gputok.text.edit.replace`); False: no piece has one."""
     text, (now, new), cut_rows = handle.text, _lists(handle), handle.rows
     (start, end, token), (cut_start, cut_end, origin) = now, new
     m = np.int64(0)
@@ -495,10 +494,7 @@ def _put_text(handle, new, offsets, n):
 
 @kernel(inline=True)
 def _begin_following(handle, n_given, n_changed):
-    """Writes down the origin of each byte of the original text, before the first change.
-
-    All bytes of the first character begin at the same byte; each other byte has its own origin.
-    """
+    """Before the first change, writes down the origin of each byte; all of the first character begin at byte 0."""
     if n_changed >= 0:
         return
     text, begins, ends = handle.text, handle.origin, handle.until
@@ -513,14 +509,11 @@ def _begin_following(handle, n_given, n_changed):
 
 @kernel(inline=True)
 def _follow(handle, n_given, n_changed, source, n):
-    """Writes down the origin of the n bytes of a new text; source: their positions in the present text, see normalize.py."""
+    """Writes down the origin of the n bytes of a new text; source: of normalize.py, in the present text."""
     _begin_following(handle, n_given, n_changed)
     begins, ends = handle.origin, handle.until
     new_begins, new_ends = scratch(n, np.int32), scratch(n, np.int32)
-    for k in range(n):
-        at = source[k]
-        low = begins[max(at, ~at)]
-        new_begins[k] = low
-        new_ends[k] = ends[at] if at >= 0 else low
+    old, new = (pointer_to_all(begins), pointer_to_all(ends)), (pointer_to_all(new_begins), pointer_to_all(new_ends))
+    follow_sources(pointer_to_all(source), n, *old, *new)
     copy(begins, 0, new_begins, 0, n)
     copy(ends, 0, new_ends, 0, n)
