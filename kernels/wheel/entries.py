@@ -37,8 +37,6 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
-from numba.core.postproc import PostProcessor, VariableLifetime
-from numba.core.transforms import canonicalize_cfg
 from numba.np import arrayobj
 
 I8, I32, I64 = (ir.IntType(bits) for bits in (8, 32, 64))
@@ -69,15 +67,6 @@ def _prepare_numba() -> None:
     CPUContext.create_cpython_wrapper = CPUContext.create_cfunc_wrapper = lambda *_, **__: None
     jit.stop_before_machine_code()  # code is optimized later, for each level
     JITCodeLibrary.finalize = lambda library: setattr(library, "_finalized", True)  # linked once, in `_link`
-    PostProcessor.run = _find_lifetimes
-
-
-def _find_lifetimes(self: Any, emit_dels: bool = False, extend_lifetimes: bool = False) -> None:
-    """What Numba does after each of ten steps, without what only generators and Python's own code need."""
-    self.func_ir.blocks = canonicalize_cfg(self.func_ir.blocks)
-    self.func_ir.variable_lifetime = VariableLifetime(self.func_ir.blocks)
-    if emit_dels:
-        self._insert_var_dels(extend_lifetimes)
 
 
 @global_compiler_lock
