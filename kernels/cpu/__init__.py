@@ -16,11 +16,11 @@ if CALLS is not None:  # a wheel has the modules without what only Numba reads, 
 def kernel(*arguments: Any, inline: bool = False, c: bool = False) -> Any:
     """Makes a kernel of a function: takes machine code from the library of this package, or compiles at the first call.
 
-    `@kernel(u8[:], i64[:], Walk)` declares the types of the arguments, by names of `gputok.kernels.signatures`. A function
-    under a bare `@kernel` is called by other kernels only; with `inline=True`, LLVM inlines the function there. With `c=True`,
-    the kernel is a C function, of int64 with a result of int64, which only `gputok.kernels.builtins` gives to Python.
+    `@kernel(u8[:], i64[:], Walk)` declares the types of the arguments, by names of `gputok.kernels.signatures`. Only
+    other kernels call a function under a bare `@kernel`; with `inline=True`, LLVM inlines it there. With `c=True`, the
+    kernel is a C function, of int64 with a result of int64, which only `gputok.kernels.builtins` gives to Python.
 
-    Compiled code runs without the GIL, and is kept on disk until a file of this folder changes. `error_model="numpy"` drops
+    Compiled code runs without the GIL, and is kept until a file of this folder changes. `error_model="numpy"` drops
     a check at each division. Fast-math and fused multiply-add are off: results have the same bits everywhere.
     """
     if len(arguments) == 1 and isinstance(arguments[0], FunctionType):

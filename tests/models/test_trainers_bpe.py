@@ -71,7 +71,7 @@ def test_no_parts():
 
 def test_hello():
     """h e l l o after merging (l, l): the pairs (e, l) and (l, o) are gone, (e, ll) and (ll, o) are new."""
-    h, e, l, o, ll = range(5)
+    h, e, l, o, ll = range(5)  # noqa: E741  # the letters of "hello"
     word, changes = reference.merge_word([(h, 1), (e, 1), (l, 1), (l, 1), (o, 1)], l, l, ll, 10)
     assert word == [(h, 1), (e, 1), (ll, 2), (o, 1)]
     assert changes == [((e, l), -1), ((e, ll), +1), ((l, o), -1), ((ll, o), +1)]

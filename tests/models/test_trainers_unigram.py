@@ -576,7 +576,7 @@ def table(raw, size, folder, peers):
 def assert_best(found):
     print(found)  # seen with -s
     (tokens, likelihood), *others = found.values()
-    assert all(tokens < t and likelihood > l for t, l in others)
+    assert all(tokens < n and likelihood > other for n, other in others)
 
 
 @pytest.mark.slow
