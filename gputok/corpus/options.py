@@ -136,10 +136,10 @@ class MissingRows:
         columns = sorted({column for _, column in self._counts})
         n_rows, more = sum(self._counts.values()), len(files) - _MOST_NAMED
         named = ", ".join(files[:_MOST_NAMED]) + (f" and {more} more files" if more > 0 else "")
-        have, they = ("row", "has"), "it counts as an empty document"
+        rows, have, count = "row", "has", "it counts as an empty document"
         if n_rows != 1:
-            have, they = ("rows", "have"), "they count as empty documents"
-        return f"{n_rows:,} {have[0]} of {named} {have[1]} no {' or '.join(map(repr, columns))}; {they}"
+            rows, have, count = "rows", "have", "they count as empty documents"
+        return f"{n_rows:,} {rows} of {named} {have} no {' or '.join(map(repr, columns))}; {count}"
 
     def warn(self) -> None:
         """Issues the message as a warning, unless it is empty, and forgets the rows."""

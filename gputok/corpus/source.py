@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 _AHEAD_BATCHES = 32
 _MOST_AHEAD_BYTES = 64 << 20
 _REMOTE_READERS = 8  # threads at least, if a file is remote: these threads mostly wait
-# Each thread has at least so many tasks, or they are the smallest: else some threads would wait for the last task.
-_TASKS = 8
+_TASKS = 8  # for each thread at least: with few, some threads would wait long for the last one
 # With a limit on memory, a batch of text is smaller than a part of the limit.
 _BATCHES = 128
 # One of so many bytes of the limit are for a thread that reads: PyArrow keeps memory for each.

@@ -175,7 +175,8 @@ def find_files(source: Any, storage_options: StorageOptions = None) -> list[File
 class CountFile:
     """A Parquet file of word counts, which is read in parts.
 
-    columns: what a file of another program does not say; is_limited: memory is, so Arrow gives back what it can.
+    columns: what a file of another program does not say; is_limited: True: there is a limit on memory, so
+    Arrow gives freed memory back after each batch.
     """
 
     def __init__(self, file: File, columns: ColumnNames, *, is_limited: bool = False) -> None:
@@ -240,6 +241,7 @@ class CountFile:
             yield words
 
     def _read(self, groups: Sequence[int]) -> Iterator[WordColumns]:
+        """Yields the words of some row groups. What refers to Arrow's memory is deleted, so that it can be freed."""
         import pyarrow as pa
 
         if not groups:

@@ -165,7 +165,7 @@ class WordCounts:
 
     def check_symbols(self) -> None:
         """Raises ValueError if a trainer could count more than 2**63 - 1 characters or pairs."""
-        # A word has no more of either than bytes
+        # A word has no more characters, and no more pairs, than bytes
         most = max((int(some.counts.max(initial=0)) for some in self.slices(_SOME)), default=0)
         if most * len(self.data) > count_files.MOST:  # a bound, found sooner than the exact sum
             total = self.n_bytes_of_text()

@@ -402,7 +402,7 @@ class Encoding:
         return functools.reduce(lambda merged, one: merged._followed_by(one, growing_offsets), encodings, Encoding())
 
     def _followed_by(self, other: Encoding, growing: bool) -> Encoding:
-        """Joins two encodings.
+        """Joins two encodings, as `merge_with` of `tokenizers` does.
 
         The overflowing parts: each of `self` with `other` and with each of `other`, then `self` with each of `other`.
         """

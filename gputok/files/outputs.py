@@ -148,7 +148,10 @@ class Target:
 
 
 def work_folder(url: str) -> pathlib.Path:
-    """Returns the local folder of a user for an output before its upload to a URL; the caller removes it."""
+    """Returns the local folder of a user for an output before its upload to a URL; the caller removes it.
+
+    Its name is a hash of the URL, so that a run finds what an interrupted run has left.
+    """
     import hashlib  # imported late: both take some milliseconds
     import tempfile
 

@@ -265,14 +265,14 @@ def _check_pieces(pieces: PieceTable, source: bytes, *, is_bpe: bool) -> None:
     refusal, (names, scores, _) = "", pieces
     try:
         sentencepiece.SentencePieceProcessor(model_proto=source)
-    except Exception as error:  # does not always name the piece
+    except Exception as error:  # raised below: it does not always name the piece, and what follows does
         refusal = f"SentencePiece refuses this model: {error}"
     for i, name in enumerate(names):
         if not isinstance(name, str):  # protobuf gives bytes
             raise ValueError(f"piece {i}, {name!r}: is no UTF-8")
     wrong = [i for i, name in enumerate(names) if not name or "\0" in name]
     wrong += [*np.flatnonzero(~np.isfinite(scores)).tolist(), *pieces.ids(UNKNOWN).tolist()[1:]]
-    # A BPE would find it in text
+    # A BPE begins with the characters of a text, so it would find a piece of one character there
     wrong += [i for i in pieces.ids(UNKNOWN, CONTROL).tolist() if is_bpe and len(names[i]) == 1]
     if wrong:
         i = min(wrong)
@@ -343,7 +343,8 @@ def _check_merges(vocabulary: Vocabulary, merges: Positions, ranks: Positions, s
     tied = np.full(n, -1)
     tied[formed] = np.where(size[group] > 1, group, -1)
     part, whole = merges[:, :2], merges[:, 2:]
-    # A token that is made at once of one with a shared score can take the neighbour that another one would have needed
+    # Let "ab" share a score with others, and "abd" have one that is not lower: where "ab" is made, "abd" is made before
+    # the others, and takes a neighbour that one of them may have needed
     early = ((tied[part] >= 0) & (scores[whole] >= scores[part])).any(axis=1)
     pairs = merges[early][:, [2, 0]]
     left, right, made = merges[tied[merges[:, 2]] >= 0].T

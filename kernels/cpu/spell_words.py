@@ -72,11 +72,9 @@ def _spell_cut_words(data, offsets, counts, ids, scripts, special, symbols, boun
                 script = last
             cut = token >= 0 and script != last and script != any_script and last != any_script
             if cut and before_is_mark:
-                # At most one for each mark, which has two bytes or more
                 doubts[n_doubts, 0], doubts[n_doubts, 1] = before << 21 | code, counts[word]
                 n_doubts += 1
             if cut or token < 0:
-                # A sequence has at least two of the symbols, of which there are at most as many as bytes
                 at, n_found = _end_sequence(first, at, counts[word], bounds, weights, n_found)
                 first = at
             last, before_is_mark, before = script, is_mark, code
@@ -166,6 +164,8 @@ def spell_cut_words(
         (code << 21 | code), and the count of the word. Sequences of one symbol, where nothing merges, are left out.
     """
     n = len(data)
+    # There are at most as many symbols as bytes, and a sequence has two or more of them; a doubtful pair has a mark of
+    # two bytes or more: so n // 2 of each are enough
     symbols, bounds, weights = np.empty(n, dtype), np.zeros(n // 2 + 1, np.int64), np.empty(n // 2, np.int64)
     doubts = np.empty((n // 2, 2), np.int64)
     n_found, n_doubts = _spell_cut_words(

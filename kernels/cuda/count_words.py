@@ -64,7 +64,7 @@ class DeviceCounts(NamedTuple):
 
     arena: Any  # uint8[room]
     used_bytes: int
-    keys: Any  # uint64[capacity]: offset in arena / 8 << 32 | length
+    keys: Any  # uint64[capacity]: offset in arena / 8 (of a new word: in the batch) << 32 | length
     counts: Any  # int64[capacity]
     tags: Any  # uint32[capacity]
     used: Any  # uint32[1]
@@ -289,7 +289,7 @@ def _counted(
             claimed, n_new, counts = _enlarged(device, text, counts, words, n_new, n_over)
         else:
             claimed = words.claimed
-        return _kept(device, text, position, claimed[:n_new], counts) if n_new else counts
+        return _move_new_words(device, text, position, claimed[:n_new], counts) if n_new else counts
     except MemoryError as error:
         raise NoRoom(
             f"the memory of the GPU does not hold the {counts.n_words:,} distinct words so far and those of the next "
@@ -336,8 +336,12 @@ def _ordered(device: Device, counts: DeviceCounts, slots: Any, n: int, n_offsets
     return struct.order, struct.sizes
 
 
-def _kept(device: Device, text: Any, position: int, slots: Any, counts: DeviceCounts) -> DeviceCounts:
-    """Copies the new words of a batch, in these slots, to the arena, in the order of their first occurrence."""
+def _move_new_words(device: Device, text: Any, position: int, slots: Any, counts: DeviceCounts) -> DeviceCounts:
+    """Copies the new words of a batch, in these slots, to the arena, in the order of their first occurrence.
+
+    The key of a new word has its offset in the batch until here, from here on its offset in the arena. Offsets and
+    sizes are / 8 here: a word takes whole units of 8 bytes.
+    """
     n, begin = len(slots), counts.used_bytes // _EIGHT
     order, sizes = _ordered(device, counts, slots, n, len(text), _EIGHT)
     offsets = offsets_of(device, sizes)

@@ -224,7 +224,7 @@ def _without(words: WordCounts, symbols: Sequence[str]) -> Bytes:
     """Returns the bytes of all words, with zeros instead of symbols that are no pieces of text, the longest first."""
     text = words.data.tobytes()
     encoded = sorted((symbol.encode() for symbol in symbols), key=len, reverse=True)
-    # The 256 pieces of byte fallback begin alike
+    # Few beginnings are searched for: the 256 pieces of byte fallback begin alike
     if not any(start in text for start in {symbol[:2] for symbol in encoded}):
         return words.data
     pattern = re.compile(b"|".join(map(re.escape, encoded)))

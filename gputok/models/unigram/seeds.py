@@ -81,7 +81,10 @@ class SortedWords(NamedTuple):
 
 
 class Seeds(NamedTuple):
-    """Seed pieces: the characters by their dense ids (0 is unused), then longer pieces by falling class of score."""
+    """Seed pieces: characters by their dense ids (0 is unused), then *longer pieces*, by falling class of score.
+
+    A longer piece has two characters or more.
+    """
 
     at: Positions  # int64[k], the position in the text of one occurrence of a longer piece
     length: Positions  # int64[k], characters
