@@ -220,7 +220,7 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(tmp_path, monkeypatch):
         packed, offsets = rewrite.gather(table.arena[:n_bytes], end[:-1][kept], end[1:][kept])
         return packed, offsets, word_kernels.counts(table)[kept], table.position[:n][kept]
 
-    monkeypatch.setattr("gputok.kernels.cuda.count_words.count_batches", count_on)
+    monkeypatch.setattr("gputok.pipeline.count.devices.count_batches", count_on)
     documents, plan, calls = texts(), byte_level().pipeline.pre_tokenizer.way(Way()), []
     total = sum(len(document.encode()) for document in documents)
 

@@ -59,11 +59,14 @@ def by_devices(
 
 def _then(batches: Iterable[TextBatch | RawLines], finish: Callable[[], object]) -> Iterator[TextBatch | RawLines]:
     """The batches. If the next one can't be read, those before it come first: they may have an error of their own."""
+    failed = None
     try:
         yield from batches
-    except Exception:
+    except Exception as error:
+        failed = error
+    if failed is not None:  # outside of `except`: an error of `finish` would name it as its context
         finish()
-        raise
+        raise failed
 
 
 def _n_bytes(batch: TextBatch | RawLines) -> int:

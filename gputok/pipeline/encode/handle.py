@@ -22,7 +22,6 @@ from gputok.kernels.cpu.encode_one import steps as short_steps
 from gputok.kernels.cpu.encode_one import units as unit_kernels
 from gputok.kernels.cpu.encode_words.cache import word_cache
 from gputok.kernels.cpu.primitives.handle import Handle
-from gputok.kernels.cpu.split import rule_of
 from gputok.kernels.signatures import NamedTuple
 from gputok.pipeline.encode.units import Walked, engine_of
 from gputok.pipeline.special_tokens import Frame
@@ -491,6 +490,8 @@ def _metaspace(pre_tokenizer: Metaspace) -> Steps:
 def _split(
     automaton: Automaton, cut: np.ndarray, drop: np.ndarray, kind: int = short_steps.SPLIT, content: bytes = b""
 ) -> Handle:
+    from gputok.kernels.cpu.split import rule_of
+
     rule = rule_of(cut, drop, keep_empty=kind == short_steps.REPLACE)
     return _step(short_steps.Split, kind, automaton, rule, np.frombuffer(content, np.uint8))
 

@@ -14,11 +14,6 @@ import numpy as np
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.kernels import Automaton
-from gputok.kernels.cpu.encode_corpus import rounds
-from gputok.kernels.cpu.split import cut_bits, find_cuts, find_words
-from gputok.kernels.cpu.superwords.joints import fit_tokens, new_memory
-from gputok.kernels.cpu.superwords.runs import merge_runs, new_runs, run_tables
-from gputok.kernels.cpu.walk.matches import slice_text
 from gputok.kernels.cpu.walk.tables import Walks, prepare
 from gputok.kernels.signatures import NamedTuple
 from gputok.models.bpe.model import BPE
@@ -52,6 +47,8 @@ class WordTokens:
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices of a batch begin, and the byte at which the last slice ends."""
+        from gputok.kernels.cpu.walk.matches import slice_text
+
         if (walks := self._walks_of(batch)) is not None:
             return slice_text(batch.data, batch.offsets, _SLICE_BYTES, walks.of(0)).tolist()
         aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), _SLICE_BYTES)
@@ -60,6 +57,8 @@ class WordTokens:
 
     def of_slice(self, batch: TextBatch, start: int, stop: int) -> tuple[Array, Bytes]:
         """Returns the ids of the bytes start:stop of a batch, and their marks."""
+        from gputok.kernels.cpu.split import find_cuts
+
         offsets = batch.offsets
         first, last = np.searchsorted(offsets, start, "right"), np.searchsorted(offsets, stop)
         edges = np.concatenate([[start], offsets[first:last], [stop]])
@@ -81,6 +80,8 @@ class WordTokens:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Positions, Bytes]:
         """Returns ids and rows of documents, and a mark of each id, uint8: 1 where a piece begins (`marks.py`)."""
+        from gputok.kernels.cpu.split import cut_bits, find_cuts
+
         pieces = self.pipeline.added.apart(Pieces.from_batch(unit), self.pipeline.normalizer)
         walks = None if pieces.byte_level else self._pieces
         if self._tables is None or walks is None:
@@ -105,6 +106,9 @@ class WordTokens:
 
     def _of_text(self, data: Array, offsets: Array, token: Array | None, cuts: Bytes) -> tuple[Array, Positions, Bytes]:
         """Returns the ids of texts, where those of each text end, and their marks."""
+        from gputok.kernels.cpu.encode_corpus import rounds
+        from gputok.kernels.cpu.superwords.joints import fit_tokens
+
         encoder, known = self._memory.take(self.dtype)
         n_bytes = int(offsets[-1] - offsets[0])
         walk, inside = self._words.of(n_bytes), self._tables.inside
@@ -116,6 +120,9 @@ class WordTokens:
 
 
 def _new_memory(dtype: Any) -> tuple[Any, Any]:
+    from gputok.kernels.cpu.encode_corpus import rounds
+    from gputok.kernels.cpu.superwords.joints import new_memory
+
     return rounds.Encoder(dtype, most_lines(), marked=True), new_memory()
 
 
@@ -160,6 +167,8 @@ def _stages_of(model: BPE) -> _Stages | None:
     joints = joints_of(model)
     if joints is None or not (n := first_superword(joints.text, joints.begin[256:])):
         return None
+    from gputok.kernels.cpu.superwords.runs import run_tables
+
     first = model.with_first_merges(n)
     return _Stages(first, joints_of(first), run_tables(model.merges[n:], int(model.vocabulary.ids.max()) + 1))
 
@@ -168,6 +177,8 @@ class BySuperwords:
     """Encodes by the merges of words, and then by those that span words."""
 
     def __init__(self, pipeline: Pipeline, stages: _Stages) -> None:
+        from gputok.kernels.cpu.superwords.runs import new_runs
+
         self._tokens = WordTokens(pipeline, usual_words(), stages.first, stages.joints)
         self._tables = stages.others
         self._known = Pool(new_runs)
@@ -182,6 +193,8 @@ class BySuperwords:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""
+        from gputok.kernels.cpu.superwords.runs import merge_runs
+
         known = self._known.take()
         found = merge_runs(*self._tokens.encode(unit), self._tables, known)
         self._known.give(known)
@@ -210,6 +223,8 @@ def first_superword(text: Bytes, begin: Positions) -> int | None:
     number gives the same ids, by `WordTokens`; this one gives them fast. text: the bytes of tokens; begin: where those
     of each token of a merge, by rank, begin in them, int64[n_merges + 1].
     """
+    from gputok.kernels.cpu.split import find_words
+
     if len(begin) < 2:
         return None
     begin, text = begin - begin[0], text[begin[0] :].copy()
