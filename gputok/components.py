@@ -478,8 +478,8 @@ class OlderMetaspace:
     """The `from_dict` of each Metaspace: older files also contain `add_prefix_space` and `str_rep`."""
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Any:
-        """Makes a Metaspace from its JSON form."""
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a Metaspace from its JSON form; older files also contain `add_prefix_space` and `str_rep`."""
         if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
             raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
         return super().from_dict(value)  # type: ignore[misc]  # of Component

@@ -29,9 +29,8 @@ class _Known(NamedTuple):
 
     pipeline: Pipeline
     seams: Seams
-    frames: list[
-        tuple[bytes, bytes] | None
-    ]  # around a text, without and with special tokens; None: it has no one place
+    # Around a text, without and with special tokens; None: it has no one place
+    frames: list[tuple[bytes, bytes] | None]
 
 
 class _Node:

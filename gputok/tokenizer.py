@@ -442,6 +442,7 @@ class Tokenizer:
         from gputok.corpus import Source
 
         checked("length", optional(integer(0, SIZE)), length)
+        Run.asked(options, CountOptions)  # `train` takes more than these
         source: Any = Source(iterator, False)
         Tokenizer.train(self, source, trainer, min_count=min_count, **options)
 
@@ -845,7 +846,7 @@ class Tokenizer:
             is_pretokenized: texts are lists of words; each word is encoded alone, without the pre-tokenizer's cuts
                 between words.
             add_special_tokens: let the post-processor add its tokens.
-            padding: for this call, the arguments of `enable_padding`, or None: no padding. ...: that of the tokenizer.
+            padding: for this call, the arguments of `enable_padding`, or None: no padding. By default, the tokenizer's.
             truncation: in the same way, the arguments of `enable_truncation`.
 
         Returns:
@@ -1202,7 +1203,7 @@ class Tokenizer:
         return write.encode(self.pipeline, _source(source, reading), run, add_special_tokens, output, bos, eos, files)
 
     def explain(self, text: str, add_special_tokens: bool = True) -> Explanation:
-        """Explains how a text becomes tokens, step by step: a slow twin of `encode`, which compares its ids with it.
+        """Explains how a text becomes tokens, step by step: a slow twin of `encode`, whose ids it compares.
 
         It tells the added tokens, the normalized text, the words with the part of the pattern that cut them, and what
         the model did in each: BPE's merges with their ranks, and what was not merged and why; WordPiece's longest

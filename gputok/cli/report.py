@@ -127,7 +127,11 @@ def sizes(
     Each input is measured by itself, too, if there are several: parity and Gini compare them.
     """
     from gputok import WordCounts
+    from gputok.report import figures
     from gputok.report.sizes import measure_sizes
+
+    if chart is not None:
+        figures.check_matplotlib()
 
     wanted = _numbers(vocab_sizes)
     options.check_standard_input([*inputs, *(held_out or [])])
@@ -152,10 +156,10 @@ def sizes(
         print(f"gputok: note: {note}", file=sys.stderr)
     reached = sorted({min(size, most) for size in wanted})
     measured = measure_sizes(tokenizer.pipeline, reached, texts, [*of_inputs])
+    options.sum_up(str(measured), measured.to_dict(), output="", as_json=as_json)
     if chart is not None:
         with options.output_file(chart, reading.storage, [*inputs, *(held_out or [])]) as written:
-            measured.figure().savefig(written, format=chart.rpartition(".")[2].lower())
-    options.sum_up(str(measured), measured.to_dict(), output="", as_json=as_json)
+            figures.save(measured.figure(), written, chart.rpartition(".")[2].lower())
 
 
 def _numbers(text: str) -> list[int]:

@@ -134,7 +134,7 @@ def audit(
     as_json: bool = False,
     storage_option: list[str] | None = None,
 ) -> None:
-    """Look for tokens that no text gives, special ones that aren't special, doubled ones, ids without a token..."""
+    """Look for tokens that no text gives, special ones that aren't special, doubled ones, unused ids, and more."""
     storage = options.storage_options(storage_option)
     found = options.load_tokenizer(tokenizer, storage).audit(embeddings, tensor=tensor)
     if output is not None:

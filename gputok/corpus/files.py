@@ -12,7 +12,7 @@ import functools
 from collections.abc import Iterable, Iterator
 
 from gputok.checks import short
-from gputok.corpus import csv_rows, json_lines, parquet_rows, plain_text
+from gputok.corpus import json_lines, parquet_rows, plain_text
 from gputok.corpus.byte_ranges import can_be_cut, range_bytes, ranges
 from gputok.corpus.document_kinds import file_kind
 from gputok.corpus.options import Options, Part, Place
@@ -127,6 +127,8 @@ def _stream(file: File, kind: str, compression: str, options: Options) -> Iterat
         if kind == ".parquet":
             yield from parquet_rows.read_stream(file, stream, compression, options)
         elif kind == ".csv":
+            from gputok.corpus import csv_rows
+
             yield from csv_rows.read_stream(file, stream, options)
         else:
             read = (json_lines if kind else plain_text).read_stream

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
-import lzma
 import pathlib
-import tempfile
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
@@ -18,7 +14,6 @@ from gputok.corpus.byte_ranges import refuse_shrunk
 from gputok.corpus.document_kinds import MAGIC
 from gputok.corpus.options import Options
 from gputok.corpus.packing import split_documents, too_long
-from gputok.corpus.zst_frames import Frames
 from gputok.files.arrow import needed_for
 from gputok.files.locations import File, LocalFile, OpenFile, RemoteError
 from gputok.text.pieces import TextBatch
@@ -37,14 +32,20 @@ def open_stream(file: File, compression: str, options: Options) -> Iterator[Bina
 
 def _unpacking(file: File, packed: BinaryIO, compression: str, options: Options) -> BinaryIO:
     if compression == ".gz":
+        import gzip
+
         return cast("BinaryIO", gzip.open(packed))
     if compression == ".xz":
+        import lzma
+
         return cast("BinaryIO", lzma.open(packed))
     if compression == ".zst":
         with needed_for(f"{file}: unpacking .zst"):
             import pyarrow as pa  # unlike the package zstandard, its reader tells a truncated file from a whole one
 
         if options.unpackers > 1:
+            from gputok.corpus.zst_frames import Frames
+
             return cast("BinaryIO", Frames(packed, options.unpackers, options.ahead_bytes))
         return pa.CompressedInputStream(packed, "zstd")
     return packed
@@ -52,6 +53,9 @@ def _unpacking(file: File, packed: BinaryIO, compression: str, options: Options)
 
 def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int:
     """Reads until a buffer is full or the file ends; returns how many bytes; n_before: bytes before, for errors."""
+    import lzma  # imported late, as gzip: plain files need neither
+    import zlib
+
     n = 0
     try:
         while n < len(buffer) and (step := stream.readinto(buffer[n:])):  # type: ignore[attr-defined]
@@ -102,6 +106,8 @@ def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator
 def unpacked(file: File, stream: BinaryIO, batch_bytes: int) -> BinaryIO:
     """Writes a stream to a temporary file, which the system removes when it is closed, and returns that."""
     buffer, n = memoryview(bytearray(batch_bytes)), 0
+    import tempfile
+
     whole = tempfile.TemporaryFile()
     while step := fill(file, stream, buffer, n):
         whole.write(buffer[:step])

@@ -219,6 +219,7 @@ class WordCounts:
                 it counts as the share p ** temperature. The whole weights are those of `temperature_weights`. Merge the
                 shards of each source first, since shards of a source would be weighted apart.
             memory_limit: bytes, or text like "4GB"; temporary files keep the words that do not fit, and the result.
+                None: no limit.
             temporary: a folder for these files, by default that of the operating system.
             threads: by default GPUTOK_NUM_THREADS, or all cores; used with a limit.
 

@@ -87,7 +87,10 @@ def text_html(
     annotations: Sequence[Annotation],
     colors: dict[str, str] | None = None,
 ) -> str:
-    """Shows a text with coloured tokens. spans: (number of a token, (first, last + 1) character); colors: of labels."""
+    """Shows a text with coloured tokens and annotations.
+
+    spans: (number of a token, (first, last + 1) character); colors: label of annotations -> color of CSS.
+    """
     first_token, n_tokens = _layers(len(text), [(index, a, b) for index, (a, b) in reversed(spans)])
     note, _ = _layers(len(text), [(i, note.start, note.end) for i, note in enumerate(annotations)])
     changes = np.flatnonzero((np.diff(first_token) != 0) | (np.diff(note) != 0) | (np.diff(n_tokens > 1) != 0)) + 1

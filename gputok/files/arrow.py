@@ -28,8 +28,8 @@ def needing(message: str) -> Iterator[None]:
     """Around imports of a package that not every installation has: if it is missing, the error has this message."""
     try:
         yield
-    except ImportError as error:
-        raise ImportError(message) from error
+    except ImportError:
+        raise ImportError(message) from None
 
 
 @contextlib.contextmanager

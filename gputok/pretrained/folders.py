@@ -16,10 +16,6 @@ from gputok.files import tokenizer_kinds
 from gputok.files.arrow import needing
 from gputok.files.atomic import replacing
 from gputok.files.json_text import read_object
-from gputok.formats.gguf import read_gguf
-from gputok.formats.sentencepiece import from_sentencepiece
-from gputok.formats.tekken import from_tekken
-from gputok.formats.tiktoken import by_ranks, from_tiktoken, read_ranks
 from gputok.pretrained.chat import MORE_TEMPLATES, TEMPLATE, write_templates
 from gputok.pretrained.special_tokens import NAMES, as_token, is_known, names_token
 from gputok.pretrained.steps import OF_CLASSES, set_step
@@ -203,12 +199,20 @@ def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str,
     if pattern is not None and kind not in ("gguf", "tiktoken"):
         raise ValueError(f"pattern={pattern!r}: is for tiktoken and GGUF files; {path} says itself how it cuts text")
     if kind == "gguf":
+        from gputok.formats.gguf import read_gguf
+
         tokenizer, found = read_gguf(path, pattern=pattern)
     elif kind == "tiktoken":
+        from gputok.formats.tiktoken import from_tiktoken
+
         tokenizer = from_tiktoken(path, pattern=pattern)
     elif kind == "sentencepiece":
+        from gputok.formats.sentencepiece import from_sentencepiece
+
         tokenizer = from_sentencepiece(path)
     elif path.name == "tekken.json":
+        from gputok.formats.tekken import from_tekken
+
         tokenizer = from_tekken(path)
     else:
         tokenizer = Tokenizer.from_file(str(path))
@@ -258,6 +262,8 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
     if {"vocab.json", "merges.txt"} <= there.keys():
         return _gpt2(there["vocab.json"], there["merges.txt"], config, roberta="Roberta" in name or "Bart" in name)
     if "tekken.json" in there:
+        from gputok.formats.tekken import from_tekken
+
         return from_tekken(there["tekken.json"])
     for file in _OF_MODEL:
         if file in there:
@@ -302,6 +308,8 @@ def _gpt2(vocab: str, merges: str, config: dict[str, Any], *, roberta: bool) -> 
 
 def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
     """Opens a tiktoken file as `transformers` does: with the pattern of Llama 3, and names for ids without a token."""
+    from gputok.formats.tiktoken import by_ranks, read_ranks
+
     ranks = read_ranks(data, path)
     decoder = config.get("added_tokens_decoder") or {}
     named = {int(token_id): str(as_token(token, "added_tokens_decoder")) for token_id, token in decoder.items()}
@@ -323,6 +331,8 @@ def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
     The classes of Llama and Gemma have steps of their own in `transformers`, whatever the model says: they leave spaces
     side by side, and put no ▁ before a text that begins with a space.
     """
+    from gputok.formats.sentencepiece import from_sentencepiece
+
     if name not in _OF_SENTENCEPIECE:
         other = "has other ids or more tokens than this file says"
         raise ValueError(f"{path}: a {checks.shortened(name, 60)} {other}; {_SAVING} that does")

@@ -148,8 +148,9 @@ class SpecialTokens:
             NotImplementedError: for other arguments; call the tokenizer with `return_special_tokens_mask=True` instead.
         """
         if not already_has_special_tokens or token_ids_1 is not None:
+            needs = "get_special_tokens_mask needs one list of ids with already_has_special_tokens=True"
             instead = "for a text, call the tokenizer with return_special_tokens_mask=True"
-            raise NotImplementedError(f"needs one list of ids with already_has_special_tokens=True; {instead}")
+            raise NotImplementedError(f"{needs}; {instead}")
         special = set(self.all_special_ids)
         return [int(token_id in special) for token_id in map(int, token_ids_0)]
 
@@ -185,7 +186,7 @@ class SpecialTokens:
         return self.added_tokens_encoder
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """Converts one token or several to ids; one that the vocabulary lacks has that of `unk_token`, or None."""
+        """Converts one token or several to ids; one that the vocabulary lacks gets that of `unk_token`, else None."""
         if isinstance(tokens, str):
             token_id = self._tokenizer.token_to_id(tokens)
             unknown = self._named.get("unk_token")

@@ -249,7 +249,8 @@ class PreTrainedTokenizer(SpecialTokens):
             The columns, with the encodings.
 
         Raises:
-            TypeError, ValueError: an input is no text, an array has rows of different lengths, or no token can pad.
+            TypeError, ValueError: an input is no text, an array has rows of different lengths, or there is no
+                `pad_token`.
         """
         _check_texts(text, text_pair, text_target, text_pair_target)
         limits = self._limits(padding, truncation, max_length, pad_to_multiple_of, padding_side, stride)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -135,9 +136,25 @@ def compression_by_size(curves: Mapping[str, Any], colours: Mapping[str, str] | 
 
 
 def _figure(width: float, height: float) -> Any:
-    with needing("figures need matplotlib: pip install 'gputok[plot]'"):
-        from matplotlib.figure import Figure
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def check_matplotlib() -> None:
+    """Raises ImportError, with the extra to install, if figures can't be drawn."""
+    with needing("figures need matplotlib: pip install 'gputok[plot]'"):
+        import matplotlib.figure  # noqa: F401
+
+
+def save(figure: Any, path: str | os.PathLike[str], kind: str) -> None:
+    """Writes a figure as svg, png or pdf: the same bytes each time."""
+    import matplotlib as mpl
+
+    no_date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with mpl.rc_context({"svg.hashsalt": "gputok"}):
+        figure.savefig(path, format=kind, metadata=no_date)
 
 
 def _colours(report: Report) -> dict[str, str]:

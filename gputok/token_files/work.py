@@ -32,7 +32,6 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from gputok.files.atomic import created, is_plain, locked, real_target, reopened, replacing
-from gputok.files.temporary import let_go
 from gputok.kernels.threads import ThreadCall, ThreadPool, thread_count
 from gputok.token_files.batches import TokenBatch
 from gputok.token_files.formats import FORMATS, base
@@ -302,6 +301,8 @@ class Work:
 
     def _shuffled(self, part: _Part, rows: Positions) -> tuple[pathlib.Path, Positions]:
         """Writes the documents in the order of the seed, some at a time; returns the file and the new rows."""
+        from gputok.files.temporary import let_go
+
         size, data = self._layout.dtype.itemsize, base.mapped(part.ids_path, "u1")
         order = np.random.default_rng(self._layout.shuffle).permutation(part.n_documents)
         lengths = np.diff(rows)[order]

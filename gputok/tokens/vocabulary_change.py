@@ -122,7 +122,8 @@ class VocabularyChange:
 
         Args:
             old: float[rows, ...], with a row for each old id, and perhaps more to pad it; a bias has one number a row.
-            n_rows: the rows of the result; None: `size`. A row without a token, which no text reaches, gets the mean.
+            n_rows: the rows of the result; None: `size`. A row without a token, which no text reaches, gets the mean
+                of all old ones.
             donor: the weight of the same kind of a model that has the new vocabulary. The new tokens are sparse sums of
                 shared ones, by Orthogonal Matching Pursuit (arXiv 2506.06607); None: the means of their parts.
             n_parts: how many shared tokens such a sum has; None: an eighth of the size of an embedding, 64 at most.
@@ -170,7 +171,8 @@ class VocabularyChange:
         Tied embeddings stay tied, padded ones padded.
 
         Args:
-            model: a model of `transformers`, or of its methods for embeddings (get_input, get_output, resize_token).
+            model: a model of `transformers`, or with its `get_input_embeddings`, `get_output_embeddings` and
+                `resize_token_embeddings`.
             donor: a model that has the new tokenizer: new tokens become sparse sums of shared ones, see `resized`.
             n_parts: how many shared tokens such a sum has, see `resized`.
             multiple: pads the rows to a multiple; None: to the largest power of two that divides the old number of rows

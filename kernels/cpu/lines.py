@@ -46,7 +46,6 @@ def lines(data: np.ndarray, memory: Callable[[int], np.ndarray] | None = None) -
         data: uint8[n], contiguous, any bytes.
         memory: returns memory for a number of bytes, uint8[n_bytes], for the starts of lines. If lines are so short
             that it has too little room, or if this is None, the starts take new memory.
-            that it has too little room, or if this is None, the starts take new memory.
 
     Returns:
         int64[n_newlines + 1], 0 and the offset after each `\n`; and whether all of `data` is valid UTF-8: over-long

@@ -22,7 +22,7 @@ def match_longest(data, start, end, tables):
 
 
 def tokens_of_words(kernel, data, start, end, tables, *options):
-    """Calls a kernel that writes the tokens of words; returns its result, their number, the tokens, and their rows."""
+    """Calls a kernel that writes the tokens of words: its result, which is their number, the tokens and their rows."""
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     n = int((end - start).sum())
     tokens = np.empty(n, np.uint32), np.empty(n, np.int64), np.empty(n, np.int64)

@@ -33,16 +33,14 @@ struct Found {
   alignas(8) u32 n;
 };
 
-// Words with their counts: of a smaller table, where some keys are FREE, or those for which that table had no room
-//.
+// Words with their counts: of a smaller table, where some keys are FREE, or those for which that table had no room.
 struct AddedWords {
   const u64* keys;    // [n]
   const u64* counts;  // [n]
   alignas(8) u32 n;
 };
 
-// Words that are put in the order of their offsets: those in the slots `slots`, or in all slots that are not free
-//.
+// Words that are put in the order of their offsets: those in the slots `slots`, or in all slots that are not free.
 struct Order {
   const u64* keys;     // [slots of the table]
   const u32* slots;    // [n], or null

@@ -84,8 +84,7 @@ struct Corpus {
   alignas(8) u32 n_words;
 };
 
-// Where words begin, and for every STRETCH symbols the last word that begins before or at the first of them
-//.
+// Where words begin, and for every STRETCH symbols the last word that begins before or at the first of them.
 struct Stretches {
   const u32* begin;  // [n_words]
   u32* first_word;   // [n]

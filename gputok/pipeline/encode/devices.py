@@ -9,13 +9,11 @@ import sys
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gputok import backend
-from gputok.kernels.cuda import encode_corpus, encode_words, split
-from gputok.kernels.cuda.device import LANES, Device
 from gputok.pipeline.encode.units import DocumentEngine, engine_of
 from gputok.pipeline.pipeline import Kept, Pipeline
 from gputok.pipeline.special_tokens import Ends, ids_around, surrounded
@@ -24,6 +22,9 @@ from gputok.text.pieces import Pieces, TextBatch, joined, joined_offsets, spell_
 from gputok.text.way import Unit
 from gputok.types import Array, Bytes
 
+if TYPE_CHECKING:
+    from gputok.kernels.cuda.device import Device
+
 _NORMALIZING = 4  # how many threads prepare text for devices
 
 
@@ -31,6 +32,9 @@ class ByDevice:
     """Encodes large batches, each on the CUDA device that is free; `on_cpu` encodes those that no device can encode."""
 
     def __init__(self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: DocumentEngine, dtype: Any) -> None:
+        from gputok.kernels.cuda import encode_words, split
+        from gputok.kernels.cuda.device import LANES
+
         automaton: Any = pipeline.way.automaton
         tables = pipeline.model.byte_tables
         self._n_lanes = LANES * len(devices)
@@ -53,6 +57,8 @@ class ByDevice:
     @staticmethod
     def why_not(pipeline: Pipeline) -> str:
         """Returns why a device can't encode the words of a tokenizer, or "" if it can."""
+        from gputok.kernels.cuda import encode_words
+
         if pipeline.way.unit != Unit.WORD:
             return "the pre-tokenizer is more than one walk over the text"
         if not pipeline.way.byte_level:
@@ -75,6 +81,8 @@ class ByDevice:
 
     def _in_parts(self, unit: TextBatch, pieces: Pieces) -> Iterator[tuple[Array, Array]]:
         """Yields the ids and rows of documents that follow each other: all, or fewer if a device can't encode some."""
+        from gputok.kernels.cuda import split
+
         data, offsets = pieces.data, offsets_of(pieces)
         todo = [(0, unit.n_documents)]  # the next documents come last
         while todo:
@@ -100,6 +108,8 @@ class ByDevice:
                 todo += [(first + 1, last)] * (first + 1 < last)
 
     def _on_device(self, data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
+        from gputok.kernels.cuda import encode_corpus
+
         loaded = self._free.get()
         try:
             device, automaton, tables = loaded
@@ -185,6 +195,8 @@ def encode(
     What the device can't encode is encoded by the CPU and copied, with a warning: units with long runs, and all of them
     if the tokenizer is none for a device. So are short units, without a warning, if the CPU is faster.
     """
+    from gputok.kernels.cuda import encode_corpus, split
+
     around = ids_around(pipeline, add_special_tokens)
     around = around if ends is None else ends.around(around)
     reason = ByDevice.why_not(pipeline)
@@ -230,6 +242,8 @@ class _Tables:
     """The tables of a tokenizer on a device. The device gets their memory back when nothing refers to this."""
 
     def __init__(self, pipeline: Pipeline, device: Device) -> None:
+        from gputok.kernels.cuda import encode_words, split
+
         automaton: Any = pipeline.way.automaton
         self._stack = contextlib.ExitStack()
         self._stack.enter_context(device.in_use(True))

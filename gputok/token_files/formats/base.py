@@ -17,7 +17,6 @@ import numpy as np
 
 from gputok.checks import shortened
 from gputok.files.atomic import created
-from gputok.kernels.cpu.rewrite import gather
 from gputok.token_files.batches import TokenBatch, id_dtype
 from gputok.types import Array, Positions
 
@@ -282,4 +281,6 @@ def batches(rows: Positions, n_ids: int = IDS_AT_ONCE) -> Iterable[tuple[int, in
 
 def gathered(data: Array, start: Positions, end: Positions) -> Array:
     """Packs the bytes of slices start[i]:end[i], which must lie in it, one after the other: uint8[total]."""
+    from gputok.kernels.cpu.rewrite import gather
+
     return gather(np.asarray(data), start, end)[0]

@@ -29,7 +29,6 @@ import numpy as np
 from gputok.checks import WrongValue, file_name, in_file, is_list, listed, needed, short
 from gputok.files.atomic import created
 from gputok.files.json_text import read_object
-from gputok.kernels.cpu.records import mds_samples, sample_offsets
 from gputok.token_files.batches import TokenBatch
 from gputok.token_files.formats import base
 from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_offsets
@@ -50,6 +49,8 @@ class Mds(FolderFormat):
         return f"shard.{number or 0:05d}.mds"
 
     def write(self, shard: base.Shard, ids: Array, path: pathlib.Path) -> base.ShardFacts:
+        from gputok.kernels.cpu.records import sample_offsets
+
         fixed = shard.about.sequence_length is not None
         offsets = sample_offsets(shard.rows, ids.itemsize, with_heads=not fixed)
         config = json.dumps(_config(shard.about), sort_keys=True).encode()
@@ -123,6 +124,8 @@ class _Spans(NamedTuple):
 
 def _write_samples(file: BinaryIO, shard: base.Shard, itemsize: int) -> None:
     """Writes samples of variable length; no document has 2^32 ids, as its shard is no larger than `check_size` says."""
+    from gputok.kernels.cpu.records import mds_samples
+
     with open(shard.ids_path, "rb", buffering=0) as read:
         for first, last in base.batches(shard.rows, _IDS_AT_ONCE):
             rows = shard.rows[first : last + 1]

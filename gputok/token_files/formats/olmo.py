@@ -18,7 +18,6 @@ import numpy as np
 
 from gputok.checks import short
 from gputok.files.atomic import created
-from gputok.kernels.cpu.records import olmo_lines
 from gputok.token_files.formats import base
 from gputok.types import Array
 
@@ -37,6 +36,8 @@ class Olmo(base.TokenFormat):
 
     def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
         # No name and no time: the same rows are the same bytes
+        from gputok.kernels.cpu.records import olmo_lines
+
         with created(folder / self.beside(shard.name)[0]) as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
             for first in range(0, shard.n_documents, _DOCUMENTS_AT_ONCE):
                 part = shard.rows[first : first + _DOCUMENTS_AT_ONCE + 1]
