@@ -440,6 +440,7 @@ class Tokenizer:
             {'?': 0, 'so': 1, 'it': 2}
         """
         from gputok.corpus import Source
+        from gputok.pipeline.run import CountOptions, Run
 
         checked("length", optional(integer(0, SIZE)), length)
         Run.asked(options, CountOptions)  # `train` takes more than these
