@@ -201,6 +201,9 @@ def explain(pipeline: Pipeline, text: str, add_special_tokens: bool = True) -> E
         raise ValueError(f"the model draws tokens at random, so that no other call need give the same: {remedy}")
     bare = pipeline.with_limits(truncation=None, padding=None)
     encoding = stepwise.encode(bare, [(text,)], False, False, offsets=True)[0]
+    once = stepwise.encode(dataclasses.replace(bare, post_processor=None), [(text,)], False, False, offsets=True)[0]
+    if len(once) != len(encoding):  # a template may repeat the text, or leave it out
+        encoding = once
     pieces, normalized = _normalized(pipeline, text)
     pieces, reasons = _cut(pipeline, pieces)
     words: list[Word] = []
@@ -261,10 +264,12 @@ def _special(pipeline: Pipeline, encoding: Encoding, add_special_tokens: bool) -
     """The tokens that the post-processor adds, and where."""
     bare = pipeline.with_limits(truncation=None, padding=None)
     whole = stepwise.post_process(bare, [(encoding, None)], add_special_tokens)[0]
-    tokens, ids, sequences = whole.tokens, whole.ids, whole.sequence_ids
-    added = [i for i, sequence in enumerate(sequences) if sequence is None]
-    last = max({*range(len(ids))}.difference(added), default=-1)
-    return [(tokens[i], ids[i], "before the text" if i < last else "after it") for i in added]
+    tokens, ids = whole.tokens, whole.ids
+    added = [i for i, is_special in enumerate(whole.special_tokens_mask) if is_special]
+    own = {*range(len(ids))}.difference(added)
+    first, last = min(own, default=-1), max(own, default=-1)
+    places = ["before the text" if i < first else "after it" if i > last else "between its copies" for i in added]
+    return [(tokens[i], ids[i], place) for i, place in zip(added, places, strict=True)]
 
 
 def cut_apart(step: PreTokenizer, pieces: Pieces, reasons: list[list[str]]) -> tuple[Pieces, list[list[str]]]:

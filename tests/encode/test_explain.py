@@ -221,3 +221,25 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert json.loads(run("hello", "--json")[0]) == json.loads(json.dumps(tokenizer.explain("hello").to_dict()))
     assert run("t.json")[1].startswith("gputok: t.json is a file, and explain shows each step of a text")
     assert run("none.txt")[1].startswith("gputok: none.txt: no such file or folder")
+
+
+@pytest.mark.parametrize(
+    ("template", "places"),
+    [
+        ("<s> $A", ["before the text"]),
+        ("$A <s> $A <s>", ["between its copies", "after it"]),
+        ("$A $A", []),
+        ("<s>", ["after it"]),
+    ],
+)
+def test_a_template_may_repeat_the_text_or_leave_it_out(template, places):
+    tokenizer = Tokenizer(models.WordLevel({"<s>": 0, "a": 1, "b": 2}, "<s>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=[("<s>", 0)])
+    found = tokenizer.explain("a b")
+    assert [word.ids for word in found.words] == [[1], [2]] and [word.offsets for word in found.words] == [
+        (0, 1),
+        (2, 3),
+    ]
+    assert found.special == [("<s>", 0, place) for place in places]
+    assert found.encoding.ids == tokenizer.encode("a b").ids
