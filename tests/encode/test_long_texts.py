@@ -12,7 +12,10 @@ from gputok.pipeline.encode import stepwise as documents
 from gputok.text import pieces as text
 from gputok.text.pieces import Pieces, TextBatch
 
-ERROR = r"has 2,000,000,001 bytes, more than the 2,000,000,000 that can be numbered in 32 bits: cut this (text|word)"
+ERROR = (
+    r"has 2,000,000,001 bytes, more than the 2,000,000,000 that can be numbered in 32 bits: cut this (text|word) "
+    "into several"
+)
 
 
 def nothing(n: int) -> np.ndarray:

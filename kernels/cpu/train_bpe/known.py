@@ -134,13 +134,8 @@ def change(at, tables, key, amount, word, is_born):
     slot = slot_of(slots, mask, pairs, key)
     if slots[slot] == 0:
         new = at[PAIRS]
-        pairs[new + KEY], pairs[new + COUNT], pairs[new + FOUND], pairs[new + VISIT], pairs[new + ENTRY] = (
-            key,
-            0,
-            0,
-            0,
-            -1,
-        )
+        pairs[new + KEY], pairs[new + ENTRY] = key, -1
+        pairs[new + COUNT] = pairs[new + FOUND] = pairs[new + VISIT] = 0
         slots[slot] = new + 1
         at[PAIRS] += PAIR_SIZE
     pair = slots[slot] - 1
