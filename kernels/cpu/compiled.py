@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.lookup import FREE, NONE, free_slot
-from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U3, U4, U8, U64
-from gputok.kernels.cpu.primitives.hashing import hash_pair, mix, same_bytes
-from gputok.kernels.cpu.primitives.memory import likely, load_u64, prefetch, view
-from gputok.kernels.signatures import i64, u8, u32, u64
+from gputok.kernels.cpu.lookup import FREE
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U64
+from gputok.kernels.cpu.primitives.hashing import mix
+from gputok.kernels.cpu.primitives.memory import prefetch, view
+from gputok.kernels.signatures import i64, u64
 
-_AHEAD = 16  # merges whose tokens are on the way while another one is compared
 _WORDS_AHEAD = 512  # what the processor reads ahead by itself ends with each page of 4 KB
 
 
@@ -37,87 +36,30 @@ def _checksum(words):
     return np.int64(mix(mix(mix(a) ^ b) ^ c) ^ d)
 
 
-def wrong_merge(data: np.ndarray, offsets: np.ndarray, merges: np.ndarray) -> int:
-    """The first merge that is none, or -1.
-
-    Args:
-        data: uint8[n_bytes], the tokens one after the other.
-        offsets: int64[n + 1], which rise from 0 or more to n_bytes or less.
-        merges: uint32[3, m], the numbers of left and right tokens, and of tokens with the bytes of both, or NONE.
-
-    >>> data, offsets = np.frombuffer(b"abab", np.uint8).copy(), np.array([0, 1, 2, 4])
-    >>> wrong_merge(data, offsets, np.array([[0, 1], [1, 0], [2, 2]], np.uint32))
-    1
-    """
-    return int(_wrong_merge(data, offsets, merges))
-
-
-@kernel(u8[:], i64[:], u32[:, :])
-def _wrong_merge(data, offsets, merges):
-    text, ends, given = view(data), view(offsets, np.uint64), view(merges)
-    n, m, room = np.uint64(len(offsets) - 1), merges.shape[1], np.uint64(max(len(data) - 7, 0))
-    for i in range(m):
-        # Elements i, m + i and 2 * m + i of 3 * m; a token below n has two elements of n + 1
-        if given[i] >= n or given[m + i] >= n or (given[2 * m + i] >= n and given[2 * m + i] != NONE):
-            return i
-    for i in range(m):
-        ahead = min(i + _AHEAD, m - 1)
-        prefetch(text, ends[given[ahead]])
-        prefetch(text, ends[given[m + ahead]])
-        if given[2 * m + i] == NONE:
-            continue
-        left, right, made = np.uint64(given[i]), np.uint64(given[m + i]), np.uint64(given[2 * m + i])
-        n_left, n_right = ends[left + U1] - ends[left], ends[right + U1] - ends[right]
-        if ends[made + U1] - ends[made] != n_left + n_right:
-            return i
-        # As long as the token, so no byte after its end is read
-        if not _same(text, ends[made], ends[left], n_left, room):
-            return i
-        if not _same(text, ends[made] + n_left, ends[right], n_right, room):
-            return i
-    return np.int64(-1)
-
-
-@kernel(inline=True)
-def _same(text, i, j, n, room):
-    """`same_bytes` of one text, as eight bytes if there are so few; from `room` on, fewer than eight follow."""
-    if likely((n - U1 < U8) & (i < room) & (j < room)):
-        return (load_u64(text, i) ^ load_u64(text, j)) & (ALL >> (U8 - n << U3)) == U0
-    return same_bytes(text, i, text, j, n)
-
-
-def count_pairs(slots: np.ndarray, bits: int, merges: np.ndarray) -> int:
-    """How many slots of Pairs (uint64[2**k], bits) are in use; -1: all are, or a merge has none of its rank and pair.
-
-    merges: uint32[3, m], as for `wrong_merge`.
+def free_pairs(slots: np.ndarray, bits: int, n: int, m: int) -> int:
+    """How many of four or more slots of Pairs (uint64[2**k], bits) are free; -1 if one has a number >= n or a rank >= m.
 
     >>> from gputok.kernels.cpu.lookup import index_pairs
-    >>> merges = np.array([[0, 2], [1, 0], [2, 3]], np.uint32)
-    >>> pairs = index_pairs(*merges[:2], np.arange(2), 4)
-    >>> count_pairs(*pairs, merges), count_pairs(*pairs, merges[:, ::-1].copy())
-    (2, -1)
+    >>> pairs = index_pairs(*np.array([[0, 2], [1, 3]], np.uint32), np.arange(2), 4)
+    >>> free_pairs(*pairs, 4, 2), free_pairs(*pairs, 3, 2), free_pairs(*pairs, 4, 1)
+    (14, -1, -1)
     """
-    return int(_count_pairs(slots, bits, merges))
+    return int(_free_pairs(slots, *map(np.uint64, (bits, n, m))))
 
 
-@kernel(u64[:], i64, u32[:, :])
-def _count_pairs(slots, bits, merges):
-    given, pairs, n, m = view(slots), view(merges), np.int64(len(slots)), merges.shape[1]
-    shift, mask, n_used = np.uint64(bits), np.uint64(n - 1), np.int64(0)
-    rank_bits = U64 - shift - shift
-    for i in range(n):
-        n_used += np.int64(given[i] != FREE)
-    # The search below ends at a free slot, and ranks leave the pair's bits alone
-    if n_used >= n or np.uint64(m) >> rank_bits:
-        return np.int64(-1)
-    for i in range(m):
-        # Elements i and m + i of 3 * m
-        ahead = min(i + _AHEAD, m - 1)
-        prefetch(given, hash_pair(np.uint64(pairs[ahead]) << shift | np.uint64(pairs[m + ahead])) & mask)
-        key = np.uint64(pairs[i]) << shift | np.uint64(pairs[m + i])
-        if given[free_slot(given, mask, rank_bits, key)] != key << rank_bits | np.uint64(i):
-            return np.int64(-1)
-    return n_used
+@kernel(u64[:], u64, u64, u64)
+def _free_pairs(slots, bits, n, m):
+    given, n_free, outside = view(slots), np.int64(0), U0
+    rank_bits = U64 - bits - bits
+    number, rank = (U1 << bits) - U1, (U1 << rank_bits) - U1
+    for i in range(0, len(slots) - 3, 4):
+        prefetch(given, np.uint64(i + _WORDS_AHEAD))
+        for k in range(4):
+            slot = given[i + k]
+            left, right = slot >> rank_bits >> bits, slot >> rank_bits & number
+            n_free += np.int64(slot == FREE)
+            outside |= np.uint64(slot != FREE) & np.uint64((left >= n) | (right >= n) | (slot & rank >= m))
+    return np.int64(-1) if outside else n_free
 
 
 def free_slots(slots: np.ndarray, free: int, shift: int, bits: int, numbers: range) -> int:

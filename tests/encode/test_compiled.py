@@ -249,14 +249,13 @@ def largest(array):
     ("gpt2", "vocabulary", 0, lambda a: a.__setitem__(slice(None), 0x80)),
     ("Llama 2", "vocabulary", 0, lambda a: a.__setitem__(-1, 0xF0)),
     ("gpt2", "merges", 0, lambda a: a.__setitem__((0, 0), a.size * 3)),
-    ("gpt2", "merges", 0, lambda a: a.__setitem__((1, 1), a[0, 0])),
-    ("gpt2", "merges", 0, lambda a: a.__setitem__((2, 2), a[2, 3])),
+    ("gpt2", "merges", 0, lambda a: a.__setitem__((1, 1), a.size * 3)),
+    ("gpt2", "merges", 0, lambda a: a.__setitem__((2, 2), a.size * 3)),
     ("gpt2", "pairs", 0, lambda a: a.__setitem__(a == largest(a), 1)),
     ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] + np.uint64(1 << 20))),
-    # A right rank, of a pair of other tokens: of any, or of none
-    ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] ^ np.uint64(1 << 60))),
-    ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] ^ np.uint64(1 << 50))),
-    ("gpt2", "pairs", 0, lambda a: a.__setitem__(np.argmax(a != largest(a)), largest(a))),
+    # A right rank, of a pair whose left or right token does not exist
+    ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] | np.uint64(0x1FF << 55))),
+    ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] | np.uint64(0x1FF << 46))),
     *((kind, "strings", 0, lambda a: a.__setitem__(a == 0, 1)) for kind in ("gpt2", "words")),
     *((kind, "strings", 0, lambda a: np.add(a, 1 << 20, out=a, where=a != 0)) for kind in ("gpt2", "words")),
     *((kind, "edges", 0, lambda a: a.__setitem__(a[:, 0] == 0, 1)) for kind in ("BERT", "T5")),
@@ -272,6 +271,29 @@ def test_tables_that_kernels_could_not_trust(kind, name, i, change, files, tmp_p
     found, memory = arrays(files[kind])
     change(found[name, i])
     assert "is damaged" in error_of(tmp_path / "a.gputok", sealed(memory))
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "whole", "Llama 2"])
+@pytest.mark.parametrize("seed", range(4))
+def test_merges_of_any_tokens_give_ids(kind, seed, files, tmp_path):
+    """A forged file may have any pairs of tokens, of any ranks, and merges that make any token."""
+    found, memory = arrays(files[kind])
+    rng, slots, merges = np.random.default_rng(seed), found["pairs", 0], found["merges", 0]
+    n = len(found["vocabulary", 2])
+    bits, used = np.uint64(n.bit_length()), np.flatnonzero(slots != largest(slots))
+    rank_bits = np.uint64(64) - bits - bits
+    if seed % 2:
+        used = rng.permutation(len(slots))[: rng.choice([1, len(slots) // 2, len(slots) - 1])]
+        slots[:] = largest(slots)
+    left, right = rng.integers(n, size=(2, len(used)), dtype=np.uint64)
+    if seed < 2:
+        left, right = slots[used] >> rank_bits >> bits, slots[used] >> rank_bits & ((np.uint64(1) << bits) - np.uint64(1))
+        left, right = np.minimum(left, n - 1).astype(np.uint64), np.minimum(right, n - 1).astype(np.uint64)
+    ranks = rng.integers(merges.shape[1], size=len(used), dtype=np.uint64)
+    slots[used] = (left << bits | right) << rank_bits | ranks
+    merges[2] = rng.integers(n, size=merges.shape[1])
+    (tmp_path / "a.gputok").write_bytes(sealed(memory))
+    assert use(tmp_path / "a.gputok")
 
 
 @pytest.mark.parametrize("kind", MODELS)
