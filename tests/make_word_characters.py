@@ -13,12 +13,14 @@ def word_characters() -> np.ndarray:
     """bool[0x110000], as the installed `tokenizers` has it."""
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0}, unk_token="?"))
     tokenizer.add_tokens([tokenizers.AddedToken("x", single_word=True)])
-    points = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
-    is_word = np.zeros(0x110000, bool)
-    for at in range(0, len(points), 1 << 16):
-        part = points[at : at + (1 << 16)]
-        found = tokenizer.encode_batch_fast([chr(point) + "x" for point in part])
-        is_word[part] = [len(encoding.ids) == 1 for encoding in found]
+    points = np.array([point for point in range(0x110000) if not 0xD800 <= point < 0xE000])
+    parts = [points[at : at + 32] for at in range(0, len(points), 32)]  # it reads a text anew for each token in it
+    is_word = np.ones(0x110000, bool)
+    is_word[0xD800:0xE000] = False
+    encodings = tokenizer.encode_batch(["".join(chr(point) + "x\n" for point in part) for part in parts])
+    for part, encoding in zip(parts, encodings, strict=True):
+        found = [begin for id, (begin, _) in zip(encoding.ids, encoding.offsets, strict=True) if id == 1]
+        is_word[part[np.array(found, np.int64) // 3]] = False
     return is_word
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import ChainMap
-from itertools import compress, zip_longest
+from itertools import compress, count, zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -100,22 +100,31 @@ class AddedVocabulary:
         """
         contents = [token.content for token in tokens]
         in_model = model.vocabulary.find(contents)
-        replaces = not (self.ids.keys().isdisjoint(contents) and self.tokens.keys().isdisjoint(in_model))
-        new, changed = self._copy(whole=replaces or len(tokens) > _FEW), dict[int, None]()
-        next_id, n_added = max(model.get_vocab_size(), self.largest + 1), 0
-        ids, known, special = new.ids, new.tokens, set[str]()
-        for token, content, model_id in zip(tokens, contents, in_model, strict=True):
-            old_id = ids.get(content)
-            if not content or (old_id is not None and known.get(old_id) == token):
-                continue
-            token_id = model_id if old_id is None else old_id
-            if token_id is None:
-                token_id, next_id = next_id, next_id + 1
-            ids[content], known[token_id] = token_id, token
-            if token.special:
-                special.add(content)
-            changed[token_id] = None
-            n_added += 1
+        distinct = {*contents}
+        replaces = len(distinct) < len(contents) or "" in distinct
+        replaces = replaces or not (self.ids.keys().isdisjoint(distinct) and self.tokens.keys().isdisjoint(in_model))
+        new = self._copy(whole=replaces or len(tokens) > _FEW)
+        free_ids = count(max(model.get_vocab_size(), self.largest + 1))
+        ids, known = new.ids, new.tokens
+        if replaces:
+            changed = dict[int, None]()
+            n_added = 0
+            for token, content, model_id in zip(tokens, contents, in_model, strict=True):
+                old_id = ids.get(content)
+                if not content or (old_id is not None and known.get(old_id) == token):
+                    continue
+                token_id = model_id if old_id is None else old_id
+                if token_id is None:
+                    token_id = next(free_ids)
+                ids[content], known[token_id] = token_id, token
+                changed[token_id] = None
+                n_added += 1
+        else:
+            numbers = [next(free_ids) if model_id is None else model_id for model_id in in_model]
+            ids.update(zip(contents, numbers, strict=True))
+            known.update(zip(numbers, tokens, strict=True))
+            changed, n_added = dict.fromkeys(numbers), len(tokens)
+        special = {token.content for token in tokens if token.special and token.content}
         new.largest = max([self.largest, *changed])
         if special:
             new.special = self.special | special

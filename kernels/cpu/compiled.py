@@ -37,7 +37,7 @@ def _checksum(words):
 
 
 def free_pairs(slots: np.ndarray, bits: int, n: int, m: int) -> int:
-    """How many of four or more slots of Pairs (uint64[2**k], bits) are free; -1 if one has a number >= n or a rank >= m.
+    """How many slots of Pairs (uint64[2**k], four or more) are free; -1 if one has a number >= n or a rank >= m.
 
     >>> from gputok.kernels.cpu.lookup import index_pairs
     >>> pairs = index_pairs(*np.array([[0, 2], [1, 3]], np.uint32), np.arange(2), 4)

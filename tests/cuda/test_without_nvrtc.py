@@ -13,6 +13,8 @@ import pytest
 from gputok.kernels.cuda.device import SOURCES
 from gputok.kernels.wheel import cubins
 
+import gputok
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 PROGRAM = """
@@ -65,7 +67,8 @@ print("done")
 def test_all_work_is_done_without_a_compiler(tmp_path):
     for source in SOURCES.glob("*.cu"):
         (tmp_path / cubins.name_of(source.name, 90)).write_bytes(b"machine code")
-    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    paths = [str(pathlib.Path(gputok.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    settings = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True)
     assert done.stdout == "done\n", done.stderr[-3000:]

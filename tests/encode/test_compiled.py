@@ -287,8 +287,8 @@ def test_merges_of_any_tokens_give_ids(kind, seed, files, tmp_path):
         slots[:] = largest(slots)
     left, right = rng.integers(n, size=(2, len(used)), dtype=np.uint64)
     if seed < 2:
-        left, right = slots[used] >> rank_bits >> bits, slots[used] >> rank_bits & ((np.uint64(1) << bits) - np.uint64(1))
-        left, right = np.minimum(left, n - 1).astype(np.uint64), np.minimum(right, n - 1).astype(np.uint64)
+        both = slots[used] >> rank_bits
+        left, right = np.minimum([both >> bits, both & ((np.uint64(1) << bits) - np.uint64(1))], np.uint64(n - 1))
     ranks = rng.integers(merges.shape[1], size=len(used), dtype=np.uint64)
     slots[used] = (left << bits | right) << rank_bits | ranks
     merges[2] = rng.integers(n, size=merges.shape[1])
