@@ -126,6 +126,7 @@ def memory_of(byte: int) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.unchecked
 @pytest.mark.parametrize("byte", [0, 85, 255])
 def test_objects_that_encode_while_python_ends(byte, tmp_path):
     """Modules are empty then, so Python code may fail; machine code may not, and no result may be wrong."""
@@ -140,6 +141,7 @@ def test_objects_that_encode_while_python_ends(byte, tmp_path):
                 assert found[1] == "right", (place, call)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("byte", [0, 85, 255])
 def test_threads_that_encode_while_python_ends(byte):
     code = """
@@ -161,6 +163,7 @@ for _ in range(100):
     run(code, **memory_of(byte))
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("module", ["kernels.builtins", "kernels.native", "pipeline.encode.text", "tokenizer"])
 def test_modules_that_are_loaded_again(module):
     code = f"""

@@ -9,7 +9,6 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-pytestmark = pytest.mark.source_tree
 
 
 @pytest.fixture
@@ -29,6 +28,7 @@ def lint(tree: pathlib.Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=tree, capture_output=True, text=True)
 
 
+@pytest.mark.source_tree
 def test_imports_run_down_only(tree):
     done = lint(tree)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -44,6 +44,7 @@ UP = [  # a module, what it imports, and what is said of it
 ]
 
 
+@pytest.mark.source_tree
 @pytest.mark.parametrize("form", ["{line}", "def late():\n    {line}", "if TYPE_CHECKING:\n    {line}"])
 def test_an_import_that_runs_up_is_found(tree, form):
     for module, imported, name, _ in UP:
