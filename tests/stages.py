@@ -200,7 +200,7 @@ STEPS = (
         "checking compiled tokenizers",
         tuple(
             Stage(name, _CPU, no_reference="the tests change each table, and open it")
-            for name in ("checksum", "free_pairs", "free_slots")
+            for name in ("checksum", "wrong_merge", "free_pairs", "free_slots")
         ),
     ),
     Step("trie", "", tables=("build_trie", "grow_trie", "new_edges", "prefixes")),

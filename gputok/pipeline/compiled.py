@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _lookup: Any = lookup
 _trie: Any = trie
-_FORMAT = 3
+_FORMAT = 2
 _STAMP, _SUM, _SIZE, _OBJECT = 16, 64, 72, 80
 """Where the parts of a file begin."""
 _ALIGNED = 64
@@ -146,7 +146,6 @@ def _tables_of(pipeline: Pipeline) -> dict[str, list[Array]]:
         found["scores"] = [scores]
     if isinstance(model, BPE):
         _, merges, pairs = model.joined_merges()
-        merges[merges == lookup.NONE] = 0  # what such a merge makes depends on the prefix, so opening looks for it
         found |= {"merges": [merges.T], "pairs": [] if pairs is None else [pairs.slots]}
     options = [[*token.to_dict().values()][1:] for _, token in sorted(pipeline.added.tokens.items())]
     found["added"] = [np.array(options, np.uint8).reshape(-1, 5)]
@@ -238,13 +237,15 @@ def _scored(vocabulary: Vocabulary, scores: Array) -> Any:
 
 
 def _merges(vocabulary: Vocabulary, merges: Array, slots: Array | None = None) -> JoinedMerges:
-    """Only numbers are checked: whether a merge's third token is the first two side by side, no kernel relies on."""
-    n, m = len(vocabulary), merges.shape[1]
-    if m and merges.max() >= n:
-        raise WrongValue("it has a merge of tokens that it lacks")
+    """Checks numbers and lengths: whether a third token spells the first two side by side, no kernel relies on.
+
+    Without the lengths, few merges could make a token of more bytes than there are.
+    """
+    if (wrong := compiled.wrong_merge(vocabulary.offsets, merges)) >= 0:
+        raise WrongValue(f"merge {wrong} joins other tokens than it makes")
     if slots is None:
         return JoinedMerges(vocabulary, merges.T)
-    none, n_slots = np.empty(0, np.uint32), len(slots)
+    none, n_slots, n, m = np.empty(0, np.uint32), len(slots), len(vocabulary), merges.shape[1]
     bits = _lookup.index_pairs(none, none, none, n).bits
     if n_slots < _LEAST_SLOTS or n_slots & n_slots - 1 or compiled.free_pairs(slots, bits, n, m) < 1:
         raise WrongValue("the table of its merges is wrong")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.lookup import FREE
+from gputok.kernels.cpu.lookup import FREE, NONE
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U64
 from gputok.kernels.cpu.primitives.hashing import mix
 from gputok.kernels.cpu.primitives.memory import prefetch, view
-from gputok.kernels.signatures import i64, u64
+from gputok.kernels.signatures import i64, u32, u64
 
 _WORDS_AHEAD = 512  # what the processor reads ahead by itself ends with each page of 4 KB
 
@@ -34,6 +34,38 @@ def _checksum(words):
     for i in range(n - n % 4, n):
         a = mix(a ^ given[i])
     return np.int64(mix(mix(mix(a) ^ b) ^ c) ^ d)
+
+
+def wrong_merge(offsets: np.ndarray, merges: np.ndarray) -> int:
+    """The first merge that is none, by the numbers and lengths of its tokens alone, or -1.
+
+    Args:
+        offsets: int64[n + 1], which rise: of the bytes of each token.
+        merges: uint32[3, m], the numbers of left and right tokens, and of tokens as long as both, or NONE.
+
+    >>> offsets = np.array([0, 1, 2, 4])
+    >>> wrong_merge(offsets, np.array([[0, 1], [1, 0], [2, 1]], np.uint32))
+    1
+    """
+    return int(_wrong_merge(offsets, merges))
+
+
+@kernel(i64[:], u32[:, :])
+def _wrong_merge(offsets, merges):
+    ends, given = view(offsets), view(merges)
+    n, m = np.uint64(len(offsets) - 1), merges.shape[1]
+    for i in range(m):
+        # Elements i, m + i and 2 * m + i of 3 * m; a token below n has two elements of n + 1
+        left, right, made = np.uint64(given[i]), np.uint64(given[m + i]), np.uint64(given[2 * m + i])
+        if left >= n or right >= n:
+            return i
+        if made != NONE:
+            if made >= n:
+                return i
+            length = ends[left + U1] - ends[left] + ends[right + U1] - ends[right]
+            if ends[made + U1] - ends[made] != length:
+                return i
+    return np.int64(-1)
 
 
 def free_pairs(slots: np.ndarray, bits: int, n: int, m: int) -> int:

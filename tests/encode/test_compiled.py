@@ -13,7 +13,7 @@ import pytest
 from gputok.kernels.cpu import compiled as kernels
 
 import gputok
-from gputok import AddedToken, Tokenizer, models
+from gputok import AddedToken, Tokenizer, models, pre_tokenizers
 from gputok.cli import main
 from gputok.files.outputs import writing
 from gputok.pipeline import compiled
@@ -146,6 +146,8 @@ def files():
     made = {kind: growing.KINDS[kind][1]() for kind in MODELS}
     made["whole"] = growing.KINDS["gpt2"][1]()
     made["whole"].model.ignore_merges = True
+    made["unsplit"] = growing.KINDS["gpt2"][1]()
+    made["unsplit"].pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     return {kind: compiled.packed(tokenizer.pipeline).tobytes() for kind, tokenizer in made.items()}
 
 
@@ -238,6 +240,12 @@ def arrays(data):
     return found, memory
 
 
+def double(merges):
+    """Merges whose tokens are each twice as long as the one before."""
+    merges[:2, 0] = merges[0, 0]
+    merges[:2, 1:] = merges[2, :-1]
+
+
 def largest(array):
     return array.dtype.type(np.iinfo(array.dtype).max)
 
@@ -251,6 +259,7 @@ def largest(array):
     ("gpt2", "merges", 0, lambda a: a.__setitem__((0, 0), a.size * 3)),
     ("gpt2", "merges", 0, lambda a: a.__setitem__((1, 1), a.size * 3)),
     ("gpt2", "merges", 0, lambda a: a.__setitem__((2, 2), a.size * 3)),
+    ("unsplit", "merges", 0, double),
     ("gpt2", "pairs", 0, lambda a: a.__setitem__(a == largest(a), 1)),
     ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] + np.uint64(1 << 20))),
     # A right rank, of a pair whose left or right token does not exist
@@ -273,25 +282,25 @@ def test_tables_that_kernels_could_not_trust(kind, name, i, change, files, tmp_p
     assert "is damaged" in error_of(tmp_path / "a.gputok", sealed(memory))
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "whole", "Llama 2"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["gpt2", "whole", "unsplit", "Llama 2"])
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(4, 100))])
 def test_merges_of_any_tokens_give_ids(kind, seed, files, tmp_path):
-    """A forged file may have any pairs of tokens, of any ranks, and merges that make any token."""
+    """A forged file may have any pairs of tokens, of any ranks, and merges of any tokens whose lengths add up."""
     found, memory = arrays(files[kind])
     rng, slots, merges = np.random.default_rng(seed), found["pairs", 0], found["merges", 0]
-    n = len(found["vocabulary", 2])
-    bits, used = np.uint64(n.bit_length()), np.flatnonzero(slots != largest(slots))
+    lengths = np.diff(found["vocabulary", 1])
+    n, by_length = np.uint64(len(lengths)), np.argsort(lengths)
+    first, last = (np.searchsorted(lengths[by_length], lengths, side) for side in ("left", "right"))
+    merges[:] = by_length[rng.integers(first[merges], last[merges])]
+    bits, used = np.uint64(len(lengths).bit_length()), np.flatnonzero(slots != largest(slots))
     rank_bits = np.uint64(64) - bits - bits
+    pairs = slots[used] >> rank_bits
     if seed % 2:
-        used = rng.permutation(len(slots))[: rng.choice([1, len(slots) // 2, len(slots) - 1])]
         slots[:] = largest(slots)
-    left, right = rng.integers(n, size=(2, len(used)), dtype=np.uint64)
-    if seed < 2:
-        both = slots[used] >> rank_bits
-        left, right = np.minimum([both >> bits, both & ((np.uint64(1) << bits) - np.uint64(1))], np.uint64(n - 1))
-    ranks = rng.integers(merges.shape[1], size=len(used), dtype=np.uint64)
-    slots[used] = (left << bits | right) << rank_bits | ranks
-    merges[2] = rng.integers(n, size=merges.shape[1])
+        used = rng.permutation(len(slots))[: rng.choice([1, len(slots) // 2, len(slots) - 1])]
+        left, right = rng.integers(n, size=(2, len(used)), dtype=np.uint64)
+        pairs = left << bits | right
+    slots[used] = pairs << rank_bits | rng.integers(merges.shape[1], size=len(used), dtype=np.uint64)
     (tmp_path / "a.gputok").write_bytes(sealed(memory))
     assert use(tmp_path / "a.gputok")
 
