@@ -20,6 +20,8 @@ import dataclasses
 import math
 import numbers
 import operator
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeGuard, TypeVar
 
@@ -188,6 +190,14 @@ def first_difference(one: Sequence[Any], other: Sequence[Any]) -> int:
     """Returns the number of leading items that are equal in both."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns at the line that called this package, however deep in it the reason was found."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("gputok", "contextlib"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, level)
 
 
 def string(value: Any) -> str:

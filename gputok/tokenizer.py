@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import operator
 import sys
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, overload
 
 import numpy as np
 
 from gputok import components
-from gputok.checks import SIZE, checked, integer, optional, switch, typed
+from gputok.checks import SIZE, checked, integer, optional, switch, typed, warn
 from gputok.encoding.encoding import Encoding
 from gputok.files.arrow import needing
 from gputok.files.locations import begins_with, read_bytes
@@ -504,7 +503,7 @@ class Tokenizer:
             needed = trainer.check_memory(word_counts, room, thread_count(run.threads))
         devices = run.devices
         if devices and (reason := trainer.why_not_on_device()):
-            warnings.warn(f"the CPU does the work of training: {reason}", stacklevel=3)
+            warn(f"the CPU does the work of training: {reason}")
         with reporting(run.progress) as report:
             if needed is not None:
                 report(f"merge: about {needed / 1e6:,.0f} MB", 0, None)

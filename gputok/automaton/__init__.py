@@ -8,12 +8,11 @@ PATTERNS                   the patterns of well-known tokenizers, by name
 from __future__ import annotations
 
 import functools
-import warnings
 from typing import TYPE_CHECKING
 
 from gputok.automaton.patterns import PATTERNS
 from gputok.automaton.ready import ready
-from gputok.checks import shortened
+from gputok.checks import shortened, warn
 from gputok.kernels.signatures import NamedTuple
 
 if TYPE_CHECKING:
@@ -91,9 +90,8 @@ def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
             compiled = to_regex(node)
         except ValueError as error:
             raise ValueError(f"pattern {shortened(pattern)!r}: {error}") from None
-        warnings.warn(
+        warn(
             f"pattern {shortened(pattern)!r} has {outside}, which no automaton expresses; the pattern runs slowly, in "
             "the `regex` package",
-            stacklevel=3,
         )
         return Backtracking(pattern, compiled)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from gputok.checks import brief
+from gputok.checks import brief, warn
 from gputok.corpus.options import Errors
 from gputok.corpus.packing import checked, packed
 from gputok.files.arrow import check_offsets
@@ -66,7 +65,7 @@ def _from_python(
 ) -> Iterator[TextBatch]:
     """The documents of an iterable of strings, lists, batches or Arrow data. Only strings cost a Python loop."""
     if isinstance(items, str):
-        warnings.warn("one string: each of its characters is a text; pass a list of texts, [text]", stacklevel=2)
+        warn("one string: each of its characters is a text; pass a list of texts, [text]")
     items = iter(items)
     first = list(itertools.islice(items, 1))
     items = itertools.chain(first, items)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import collections
 import threading
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from gputok.checks import several, short
+from gputok.checks import several, short, warn
 from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import LONGEST
 
@@ -145,7 +144,7 @@ class MissingRows:
         """Issues the message as a warning, unless it is empty, and forgets the rows."""
         if message := self.message():
             self.clear()
-            warnings.warn(message, stacklevel=3)
+            warn(message)
 
 
 def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str | None, where: str) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import json
-import warnings
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from gputok.checks import warn
 from gputok.components import give_hints
 from gputok.encoding.rows import NO_SPELLING, Columns, Rows, merge, named_rows, padded
 from gputok.kernels.signatures import NamedTuple
@@ -234,10 +234,9 @@ class Encoding:
     @property
     def words(self) -> list[int | None]:
         """Deprecated: use `word_ids`."""
-        warnings.warn(
+        warn(
             "Deprecated in 0.9.4: Encoding.words is deprecated, please use Encoding.word_ids instead.",
             DeprecationWarning,
-            stacklevel=2,
         )
         return self.word_ids
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import operator
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from gputok.checks import SIZE, checked, integer
+from gputok.checks import SIZE, checked, integer, warn
 from gputok.corpus import Source
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import Submit, in_order, thread_count
@@ -94,10 +93,9 @@ def extend(
         )
     n_new = len(extended.tokens)
     if n_new < n_tokens:
-        warnings.warn(
+        warn(
             f"only {n_new:,} of {n_tokens:,} tokens were added: the corpus has no more pairs of tokens that occur "
             f"{max(1, min_frequency)} times or more",
-            stacklevel=4,
         )
     n_old = _n_ids(pipeline)
     same = np.full(n_old, -1, np.int64)  # each id itself, -1 if no token has it

@@ -10,13 +10,12 @@ import inspect
 import pathlib
 import re
 import traceback
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gputok.checks import checked, file_name, in_file, short
+from gputok.checks import checked, file_name, in_file, short, warn
 from gputok.files.arrow import needing
 from gputok.files.atomic import replacing
 from gputok.pretrained.authored import BY_TEMPLATE, Authored, Span, dumped, owned
@@ -78,10 +77,9 @@ def render_authored(
             prompt = longer.removeprefix(shorter)
         spans[i] = [span for k in at for span in text.span_of(k, prompt, pattern)]
     if not any(spans):
-        warnings.warn(
+        warn(
             "return_assistant_tokens_mask=True, but no {% generation %} in the chat template says what the assistant "
             "wrote, and no message of the role assistant is in the text: the mask is 0 throughout",
-            stacklevel=3,
         )
     return texts, spans
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 
+from gputok.checks import warn
 from gputok.lazy import same_method
 from gputok.pretrained import calls
 from gputok.tokenizer import Tokenizer
@@ -227,7 +227,7 @@ class SpecialTokens:
         clean = self.clean_up_tokenization_spaces if asked is None else asked
         if asked and is_bpe:
             reason = "its spaces are the text's"
-            warnings.warn(f"clean_up_tokenization_spaces=True does nothing for BPE: {reason}", stacklevel=2)
+            warn(f"clean_up_tokenization_spaces=True does nothing for BPE: {reason}")
         for spaced in _SPACED if clean and not is_bpe else ():
             text = text.replace(spaced, spaced.strip())
         return text

@@ -7,11 +7,10 @@ import dataclasses
 import difflib
 import inspect
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from gputok.checks import several
+from gputok.checks import several, warn
 from gputok.encoding.encoding import Encoding
 from gputok.lazy import public, same_method
 from gputok.pipeline.encode.stepwise import encode_segments
@@ -316,7 +315,7 @@ class PreTrainedTokenizer(SpecialTokens):
         longest = max(map(len, encodings), default=0)
         if longest > self.model_max_length > 0 and not self.deprecation_warnings.get(_TOO_LONG):
             more = f"more than the {self.model_max_length} that the model takes; pass truncation=True"
-            warnings.warn(f"a text has {longest} tokens, {more}", stacklevel=4)
+            warn(f"a text has {longest} tokens, {more}")
             self.deprecation_warnings[_TOO_LONG] = True
 
     def tokenize(

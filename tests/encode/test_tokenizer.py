@@ -14,6 +14,7 @@ import tokenizers
 
 import gputok
 from gputok import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from gputok.recipes import recipe
 
 ATTRIBUTES = [
     "ids",
@@ -810,6 +811,17 @@ def test_one_string_as_an_iterator_of_texts_is_warned_of():
     with pytest.warns(UserWarning, match=r"each of its characters is a text; pass a list of texts, \[text\]"):
         tokenizer.train_from_iterator("ab")
     assert tokenizer.get_vocab_size() == 2
+
+
+@pytest.mark.parametrize("name", ["bpe", "unigram", "wordlevel"])
+def test_a_warning_points_at_the_line_that_calls_the_library(name):
+    with pytest.warns(UserWarning, match="no words|runs slowly") as warned:
+        tokenizer, trainer = recipe(name)
+        tokenizer.train_from_iterator([], trainer)
+        tokenizer.train_from_word_counts(tokenizer.count_words([]), trainer)
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(gputok.Regex(rf"({name})\1"), "isolated")
+        tokenizer.encode("a")
+    assert len(warned) >= 3 and {one.filename for one in warned} == {__file__}
 
 
 @pytest.mark.parametrize(

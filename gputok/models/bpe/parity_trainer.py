@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gputok.checks import choice, field, optional, string, switch
+from gputok.checks import choice, field, optional, string, switch, warn
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels import ParityLimits
 from gputok.kernels.cpu import train_parity_bpe as parity_bpe
@@ -172,7 +171,7 @@ class ParityBpeTrainer(CheckedOptions):
             words.check_symbols()
         if len(everything) == 0:
             nothing = "the corpora have no words: the vocabulary has only special tokens and the initial alphabet"
-            warnings.warn(nothing, stacklevel=2)
+            warn(nothing)
         options = {name: getattr(self, name) for name in _OF_ALPHABET}
         vocab, ids = BpeTrainer(**options)._alphabet(everything, WordCounts.merge(texts[n:]))
         of_train = [spelled(words, ids, np.uint32) for words in texts[:n]]

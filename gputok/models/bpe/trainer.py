@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gputok.checks import field, optional, string, switch
+from gputok.checks import field, optional, string, switch, warn
 from gputok.kernels import BpeLimits
 from gputok.kernels.threads import PLACES_PER_THREAD, thread_count
 from gputok.lazy import public
@@ -107,12 +106,11 @@ class BpeTrainer(Trainer):
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
             nothing = "the corpus has no words: the vocabulary has only special tokens and the initial alphabet"
-            warnings.warn(nothing, stacklevel=3)
+            warn(nothing)
         elif len(vocab) > self.vocab_size:
-            warnings.warn(
+            warn(
                 f"vocab_size={self.vocab_size} is smaller than the {len(vocab)} special tokens and characters, which "
                 "are all kept, so no merge is learned: raise vocab_size, or set limit_alphabet",
-                stacklevel=3,
             )
         # 16 bits halve the memory traffic
         dtype = np.uint16 if max(self.vocab_size, len(vocab)) < 0xFFFF else np.uint32
@@ -171,7 +169,7 @@ class BpeTrainer(Trainer):
         for content in contents(self.special_tokens):
             vocab.setdefault(content, len(vocab))
         if len(vocab) < len(self.special_tokens):
-            warnings.warn("special_tokens contains a token more than once; it gets one id", stacklevel=4)
+            warn("special_tokens contains a token more than once; it gets one id")
 
         totals, seen = self._count_characters(words, others)
         rows = np.flatnonzero(seen).tolist()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from gputok.checks import warn
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import thread_count
 from gputok.models.unigram import em, seeds
@@ -88,7 +88,7 @@ def train_unigram(
     pieces = _finalize(text, candidates, numbers, p, sorted(alphabet), vocab_size, {*taken})
     if len(pieces) < vocab_size:
         few = f"only {len(pieces)} pieces were learned, fewer than vocab_size={vocab_size}"
-        warnings.warn(f"{few}: no other repeated substring makes the corpus more likely", stacklevel=2)
+        warn(f"{few}: no other repeated substring makes the corpus more likely")
     return pieces
 
 

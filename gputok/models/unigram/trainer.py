@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import ClassVar
 
-from gputok.checks import field, optional, string, switch
+from gputok.checks import field, optional, string, switch, warn
 from gputok.counts.word_counts import WordCounts
 from gputok.models.trainer import How, Trained, Trainer, characters, contents, count, real, specials
 from gputok.models.unigram.train import train_unigram
@@ -61,7 +60,7 @@ class UnigramTrainer(Trainer):
         unk_id = None if self.unk_token is None else names.index(self.unk_token)
         if len(words.data) == 0:
             nothing = "the corpus has no words: the vocabulary has only special tokens and the initial alphabet"
-            warnings.warn(nothing, stacklevel=3)
+            warn(nothing)
         same = "initial_alphabet shrinking_factor max_piece_length n_sub_iterations seed_size".split()
         pieces = train_unigram(
             words,

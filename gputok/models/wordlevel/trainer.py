@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from gputok.checks import field, switch
+from gputok.checks import field, switch, warn
 from gputok.counts.word_counts import WordCounts
 from gputok.models.trainer import How, Trained, Trainer, contents, count, specials
 from gputok.tokens.added_token import AddedToken
@@ -45,7 +44,7 @@ class WordLevelTrainer(Trainer):
     def learn(self, words: WordCounts, how: How) -> Trained:
         words = words.spelled_out()
         if len(words) == 0:
-            warnings.warn("the corpus has no words: the vocabulary has only the special tokens", stacklevel=3)
+            warn("the corpus has no words: the vocabulary has only the special tokens")
         names = contents(self.special_tokens)
         wanted = max(0, self.vocab_size - len(names))
         tokens = (names + _most_frequent(words, words.threshold(self.min_frequency), wanted))[: self.vocab_size]

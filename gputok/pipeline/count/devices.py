@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from queue import SimpleQueue
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from gputok.checks import warn
 from gputok.counts.partitions import table_budget
 from gputok.counts.word_counts import WordCounts
 from gputok.files.temporary import MemoryLimit
@@ -215,7 +215,7 @@ class _Devices:
             left.hand_out(counting, text, slices)
             if not isinstance(reason, Added) and not self._warned.is_set():
                 self._warned.set()
-                warnings.warn(f"some text is counted on the CPU: {reason}", stacklevel=2)
+                warn(f"some text is counted on the CPU: {reason}")
 
         added, changing = self._left
         # A device takes its batches in order, so tables for what it leaves see ascending positions

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from gputok.checks import warn
 from gputok.kernels.threads import thread_count
 from gputok.pipeline.count.units import SLICES, TIMES, Slices, StepCounter, WalkCounter, count_by
 from gputok.pipeline.way import walk_of
@@ -127,7 +127,7 @@ def count_corpus(
         parts, words = walk_of(way), partial(pipeline.words, added=False)
     changing = changing if plan else None
     if devices and not plan and not parts:
-        warnings.warn(f"the CPU counts the words: {NOT_BY_DEVICES}", stacklevel=3)
+        warn(f"the CPU counts the words: {NOT_BY_DEVICES}")
     added = pipeline.added.tokens
     with reporting(run.progress) as report:
         by_devices = devices and (plan or parts)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from gputok.checks import warn
 from gputok.corpus.packing import units_of
 from gputok.corpus.readers import Task
 from gputok.corpus.source import task_bytes
@@ -67,7 +67,7 @@ def encode_corpus(
     n_threads, done = thread_count(threads), 0
     work = _Work(pipeline, add_special_tokens, ends or Ends(), n_threads, unit_bytes)
     if devices and (reason := ByDevice.why_not(pipeline)):
-        warnings.warn(f"the CPU encodes the corpus: {reason}", stacklevel=2)
+        warn(f"the CPU encodes the corpus: {reason}")
         devices = ()
     texts: Iterator[Any] = iter(batches)
     some = [*itertools.islice(texts, 1)]

@@ -6,7 +6,6 @@ import contextlib
 import queue
 import re
 import sys
-import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gputok import backend
+from gputok.checks import warn
 from gputok.pipeline.encode.units import DocumentEngine, engine_of
 from gputok.pipeline.pipeline import Kept, Pipeline
 from gputok.pipeline.special_tokens import Ends, ids_around, surrounded
@@ -119,7 +119,7 @@ class ByDevice:
 
     def _by_cpu(self, unit: TextBatch, first: int, last: int, reason: Exception) -> tuple[Array, Array]:
         if not self._warned:
-            warnings.warn(f"some text is encoded on the CPU: {reason}", stacklevel=2)
+            warn(f"some text is encoded on the CPU: {reason}")
         self._warned = True
         start, stop = unit.offsets[first], unit.offsets[last]
         return self._on_cpu.encode(TextBatch(unit.data[start:stop], unit.offsets[first : last + 1] - start))
@@ -203,7 +203,7 @@ def encode(
     if not reason and len(around) != 2:
         reason = "the post-processor leaves the text out, or repeats it"
     if reason:
-        warnings.warn(f"the CPU encodes the texts: {reason}", stacklevel=3)
+        warn(f"the CPU encodes the texts: {reason}")
 
     def by_cpu(unit: TextBatch) -> DeviceTokens:
         found = surrounded(*engine_of(pipeline).encode(unit), around)
@@ -225,7 +225,7 @@ def encode(
             try:
                 found = by_device(unit)
             except (MemoryError, split.TooLong) as error:
-                warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=3)
+                warn(f"some text is encoded on the CPU: {error}")
                 found = by_cpu(unit)
             yield found
 
