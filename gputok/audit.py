@@ -128,9 +128,9 @@ class Audit:
 
 
 _FEW = 10
-"""The text shows so many tokens of each check."""
+"""The most tokens of each check that the text shows."""
 _LONG = 16
-"""White space of so many characters is long."""
+"""The fewest characters of white space that is long."""
 _SPECIAL = re.compile(
     r"<[|｜].+[|｜]>|\[(CLS|SEP|PAD|UNK|MASK|BOS|EOS|INST|/INST)\]|</?(s|unk|pad|mask|bos|eos|sep|cls)>"
 )
@@ -287,9 +287,9 @@ def _others(model: Model, asked: dict[int, str]) -> dict[int, str]:
 
 
 _STARTS = 1000
-"""So many tokens that begin words, the shortest ones, are tried before a token that stands inside of words."""
+"""How many tokens that begin words, the shortest ones, are tried before a token that stands inside of words."""
 _AFTER = 20
-"""And so many of these with so many tokens after them."""
+"""How many of these are also tried with a token in between, and with how many such tokens each."""
 
 
 def _differing(model: Model, words: dict[int, str], *, part: bool = False) -> dict[int, str]:
@@ -314,7 +314,7 @@ def _without(ids: Any, rows: Any, wanted: list[int], names: Any, *, part: bool) 
 
 
 _SHOWN = 6
-"""A note shows so many tokens."""
+"""The most tokens that a note shows."""
 
 
 def encoded(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:

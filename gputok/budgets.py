@@ -1,4 +1,4 @@
-"""Budgets of tokens: the tokens of any part of a text, and texts that are split into parts of so many tokens."""
+"""Budgets of tokens: the tokens of any part of a text, and texts that are split into parts of at most n tokens."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class _Splitter(NamedTuple):
         return part
 
     def overlapping(self, part: Part) -> int:
-        """Returns where the next part begins: at a word, with at most so many tokens of this part."""
+        """Returns where the next part begins: at a word, with at most `overlap` tokens of this part."""
         counts, (start, stop, n), most = self.counts, part, self.overlap
         if not most or stop == len(counts.text) or n <= most:
             return stop

@@ -37,7 +37,7 @@ the same text has another key in each. So result[i::n] is share i. These are pla
 Dask knows how large they are, and sends them without a copy.
 """
 
-_MERGED_AT_ONCE = 8  # a worker holds and adds up so many counts
+_MERGED_AT_ONCE = 8  # the most counts that a worker holds and adds up at a time
 _FEW_BYTES = 1 << 16  # steps that are not larger are copied into each task
 _LEAST_TASK_BYTES = 32 << 20
 _MOST_UNITS = 32  # the number of units of _LEAST_TASK_BYTES that a task has at most

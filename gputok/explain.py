@@ -157,7 +157,7 @@ _STYLE = """
 .gputok-steps th, .gputok-steps td:not(:first-child) { overflow-wrap: anywhere; }
 """
 _WIDEST = 60
-"""A line shows all tokens of a word after a merge if these have at most so many characters."""
+"""The most characters of all tokens of a word after a merge for which a line shows them."""
 
 
 def _origin(word: Word) -> str:

@@ -16,7 +16,7 @@ from gputok.pipeline.special_tokens import Frame
 from gputok.types import Ids, Positions
 
 CHUNK = 1 << 13
-"""More text is appended in parts of so many characters, and a mark is kept for each: `truncate` goes back to one."""
+"""Characters of the parts in which longer text is appended, with a mark for each: `truncate` goes back to a mark."""
 
 
 class _Mark(NamedTuple):
@@ -97,7 +97,7 @@ class Incremental:
 
     @property
     def final(self) -> int:
-        """So many of the first ids stay, whatever is appended."""
+        """How many of the first ids stay, whatever is appended."""
         return self._now.n_ids
 
     @property
@@ -161,7 +161,7 @@ class Incremental:
             How many of the first ids stayed the same.
 
         Raises:
-            ValueError: the text has not so many characters.
+            ValueError: the text has fewer characters.
         """
         if not 0 <= n_chars <= self._now.n_chars:
             raise ValueError(f"n_chars={n_chars}: the text has {self._now.n_chars} characters")

@@ -144,7 +144,7 @@ class Sequence(Chain, Normalizer):
         return pieces
 
 
-# No file may ask for any amount of memory: a text of a Sequence may grow to so many times its bytes, and so many more
+# No file may ask for unlimited memory: a text of a Sequence may grow to _MOST_TIMES times its bytes and _LARGE more
 _MOST_TIMES, _LARGE = 1000, 1 << 20
 
 

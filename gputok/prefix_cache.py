@@ -19,9 +19,9 @@ from gputok.types import Ids
 BLOCK = 1 << 12
 """Characters of a node: of a text that is known, less than this and a word is encoded again."""
 NODE = 400
-"""About so many bytes a node takes besides its text and ids."""
+"""About how many bytes a node takes besides its text and ids."""
 LONGEST_TAIL = 1 << 18
-"""Text after so many bytes without a seam is not kept: each node would have all of these bytes."""
+"""Bytes of text without a seam after which no more is kept: each node would have all of these bytes."""
 
 
 class _Known(NamedTuple):
@@ -101,7 +101,7 @@ class PrefixCache:
 
     @property
     def used(self) -> int:
-        """About so many bytes are in use, at most `max_bytes`."""
+        """About how many bytes are in use, at most `max_bytes`."""
         return self._used
 
     def encode(self, text: str, add_special_tokens: bool = True) -> Ids:

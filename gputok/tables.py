@@ -1,4 +1,4 @@
-"""Functions for columns of text in DuckDB, Polars and Arrow: tokens counted, ids, and parts of so many tokens.
+"""Functions for columns of text in DuckDB, Polars and Arrow: tokens counted, ids, and parts of at most n tokens.
 
 >>> import duckdb
 >>> from gputok import Tokenizer, models, pre_tokenizers
@@ -76,7 +76,7 @@ class ColumnFunctions:
         return pc.list_value_length(self.encode_tokens(column))
 
     def split_tokens(self, column: Any, max_tokens: Any, overlap: int = 0) -> Any:
-        """Splits each text into parts of at most so many tokens (`Tokenizer.split`).
+        """Splits each text into parts of at most `max_tokens` tokens (`Tokenizer.split`).
 
         Args:
             column: as for `encode_tokens`.

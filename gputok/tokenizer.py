@@ -653,7 +653,7 @@ class Tokenizer:
 
         Args:
             source: files as for `train`, an iterable of texts, or `WordCounts` of this tokenizer's `count_words`.
-            n_tokens: how many tokens to add; a warning says if the corpus has not enough for so many.
+            n_tokens: how many tokens to add; a warning says if fewer were added.
             min_frequency: pairs and characters that occur less often do not become tokens. For weighted counts, see
                 `gputok.counts.weights`.
             options: as for `train`; a device counts the words.
@@ -695,8 +695,8 @@ class Tokenizer:
             What has changed, for resizing the embeddings of a model.
 
         Raises:
-            ValueError: the model is not BPE, so many tokens can't be left, a step uses an id that no token has, or a
-                file is broken. The tokenizer is unchanged.
+            ValueError: the model is not BPE, `n_tokens` tokens can't be left, a step uses an id that no token has, or
+                a file is broken. The tokenizer is unchanged.
             FileNotFoundError: a name matches no file.
 
         Example:
@@ -722,7 +722,7 @@ class Tokenizer:
             What has changed, for resizing the embeddings of a model.
 
         Raises:
-            ValueError: the model is not BPE, so many tokens can't be left, or a step uses an id that no token has.
+            ValueError: the model is not BPE, `vocab_size` tokens can't be left, or a step uses an id that no token has.
 
         Example:
             >>> from gputok import models
@@ -1048,7 +1048,7 @@ class Tokenizer:
         Args:
             text: the text, or a list of texts.
             max_tokens: the most tokens of a part.
-            overlap: each part begins with the end of the part before: as many words as have at most so many tokens.
+            overlap: the most tokens that a part shares with the end of the part before: as many words as fit.
             at: texts to split after, the best one first, such as `["\n\n", "\n", ". "]`: a part ends after the last one
                 that is in it.
 

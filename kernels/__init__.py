@@ -60,7 +60,7 @@ class ParityLimits(NamedTuple):
     min_frequency: int = 0
     max_token_length: int = 2**62
     prefix: bytes = b""
-    global_merges: int = 0  # so many first merges use the sum of the counts of all languages
+    global_merges: int = 0  # how many first merges use the sum of the counts of all languages
     dev: bool = False  # balance the lengths of development words instead of training words
     # Target compression of each language; empty: the longest language comes first
     ratio: tuple[float, ...] = ()

@@ -85,7 +85,7 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
     Args:
         work: what each thread does with the items that it takes.
         items: may be long: an item is made when a thread takes it, in order, and one at a time.
-        threads: at most so many threads work.
+        threads: the most threads that work.
 
     >>> sum(share(sum, range(5), threads=2))
     10

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 END = 0x110000
 """The end (or start) of a text, as a code point after all others: a look-around may see it instead of a character."""
 _BITS = 32
-"""So many columns are compared as one number, with the number of a distinct beginning, which is below 2 ** 21."""
+"""Columns that are compared as one number, with the number of a distinct beginning, which is below 2 ** 21."""
 
 
 class CharSet:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from gputok.kernels import Automaton
     from gputok.types import Mask, Positions
 
-MAX_PROGRAM = 20_000  # A pattern becomes at most so many instructions
+MAX_PROGRAM = 20_000  # The most instructions that a pattern becomes
 MAX_STATES = 2048
-MAX_STEPS = 4_000_000  # The construction takes at most so many steps, a few seconds
+MAX_STEPS = 4_000_000  # The most steps that the construction takes, a few seconds
 
 
 class _Step(NamedTuple):

@@ -241,7 +241,7 @@ def repeat(node: Node, least: int, most: int | None, greedy: bool) -> Node:
     return Repeat(node, least, most, greedy)
 
 
-# A pattern with its sets written out has at most so many characters. The package reads three million a second.
+# The most characters of a pattern with its sets written out. The package reads three million a second.
 MOST_CHARACTERS = 8_000_000
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gputok.progress import Progress, Report
     from gputok.recipes import Model
 
-_SAMPLE_BYTES = 1_000_000  # results are compared on so many bytes at the start of the text
+_SAMPLE_BYTES = 1_000_000  # bytes at the start of the text on which results are compared
 _DOCUMENT_BYTES = 4096  # the approximate size of a document that `encode` gets
 
 
@@ -343,7 +343,7 @@ def _head(text: pathlib.Path, target: pathlib.Path, n_bytes: int) -> pathlib.Pat
 
 
 def _in_documents(text: bytes, document_bytes: int) -> bytes:
-    """Joins whole lines to documents of at least so many bytes, with the end token between two documents."""
+    """Joins whole lines to documents of at least `document_bytes` bytes, with the end token between two documents."""
     documents, start = [], 0
     while start < len(text):
         stop = text.find(b"\n", start + document_bytes) + 1 or len(text)

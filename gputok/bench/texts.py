@@ -28,7 +28,7 @@ _LINES, _DOCUMENT, _DOCUMENTS = 1000, 4096, 300
 _LINE_GROUPS = 5  # groups of new lines, of 400,000 characters each
 _BATCHES = 32, 256
 _WORDS = 20, 400
-_MAX_LENGTH = 256  # texts have at most so many tokens in batches for embeddings
+_MAX_LENGTH = 256  # the most tokens of a text in batches for embeddings
 
 
 def _main(kind: str, path: str, what: str, source: str, runs: str = "1") -> None:

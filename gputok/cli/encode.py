@@ -1,4 +1,4 @@
-"""`gputok encode`, `gputok decode` and `gputok split`: text to ids and back, and to parts of so many tokens."""
+"""`gputok encode`, `gputok decode` and `gputok split`: text to ids and back, and to parts of at most n tokens."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def split(
     *,
     reading: options.Reading,
 ) -> None:
-    """Split documents into parts of so many tokens: JSON Lines of document, start, stop (characters), tokens, text."""
+    """Split documents into parts of up to N tokens: JSON Lines of document, start, stop (characters), tokens, text."""
     from gputok.corpus.document_kinds import file_kind
     from gputok.corpus.source import Source
 

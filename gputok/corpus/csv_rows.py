@@ -20,7 +20,7 @@ from gputok.files.file_systems import Stream
 from gputok.files.locations import File
 from gputok.text.pieces import LONGEST, TextBatch
 
-_HEAD_BYTES = 1 << 20  # the names of the columns and the first row must lie in so many bytes
+_HEAD_BYTES = 1 << 20  # bytes at the start that must hold the names of the columns and the first row
 _BLOCK_BYTES = 32 << 20  # bytes that are read at a time; Arrow refuses a longer row
 _QUIET = 0.05  # seconds without a read after which the thread that reads ahead has ended
 

@@ -101,7 +101,7 @@ class Options(NamedTuple):
     sizes: ReadSizes = SIZES
 
 
-_MOST_NAMED = 3  # a warning names at most so many files
+_MOST_NAMED = 3  # the most files that a warning names
 
 
 class MissingRows:

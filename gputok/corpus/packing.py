@@ -103,7 +103,7 @@ def regroup(
 ) -> Iterator[TextBatch | RawLines]:
     """Cuts large batches and joins small ones (from a folder of small files, or from Arrow chunks of few rows).
 
-    batch_bytes: about the size of the batch to make, after so many bytes in others. RawLines stay as they are.
+    batch_bytes: bytes in the batches before -> about the size of the batch to make. RawLines stay as they are.
     """
     held: list[TextBatch] = []
     size = n_before = 0

@@ -31,7 +31,7 @@ _REMOTE_READERS = 8  # threads at least, if a file is remote: these threads most
 _TASKS = 8  # for each thread at least: with few, some threads would wait long for the last one
 # With a limit on memory, a batch of text is smaller than a part of the limit.
 _BATCHES = 128
-# One of so many bytes of the limit are for a thread that reads: PyArrow keeps memory for each.
+# Bytes of the limit for each thread that reads: PyArrow keeps memory for each of them.
 _READER_BYTES = 64_000_000
 
 
@@ -145,7 +145,7 @@ class Source:
 
         A thread that reads a range and then works on it finds the text in its own cache, and in the memory of the range
         before. Then these are tasks, in order, each of which any thread may read, and gives at most one batch; at the
-        end, the caller says which rows had no text (`missing.warn`). times: at most so many times the task of `sizes`.
+        end, the caller says which rows had no text (`missing.warn`). times: what the task of `sizes` is multiplied by.
         """
         n_threads, sizes = thread_count(threads), self.sizes._replace(task=times * self.sizes.task)
         n_bytes = 0
@@ -177,7 +177,7 @@ class Source:
     def _read(
         self, threads: int | None, batch_bytes: Callable[[int], int], memory: Callable[[int], Array] | None
     ) -> Iterator[TextBatch | RawLines]:
-        """batch_bytes: about the size of a batch, after so many bytes in others."""
+        """batch_bytes: bytes in the batches before -> about the size of a batch."""
         self._check(batch_bytes(0))
         if self.is_files:
             return self._read_files(thread_count(threads), batch_bytes(0), memory)

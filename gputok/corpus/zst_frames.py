@@ -14,9 +14,9 @@ from gputok.files.file_systems import Stream
 from gputok.kernels.threads import Submit, in_order
 
 _MAGIC, _SKIPPED_MAGIC = 0xFD2FB528, 0x184D2A50  # the last four bits of the second may be any
-_BLOCK_BYTES = 1 << 17  # a block has at most so many unpacked bytes
+_BLOCK_BYTES = 1 << 17  # the most unpacked bytes of a block
 _RAW, _REPEATED = 0, 1  # of these kinds of blocks, the header tells the unpacked bytes
-_UNIT_BYTES = 1 << 20  # small frames are unpacked together until they may have so many bytes
+_UNIT_BYTES = 1 << 20  # small frames are unpacked together until they may have this many bytes
 _READ_BYTES = 1 << 18
 _TASKS_AHEAD = 1  # units that may wait for a thread, besides those that threads unpack
 
@@ -105,7 +105,7 @@ class Frames(io.RawIOBase):
         return int.from_bytes(self._read[start : start + n_bytes], "little")
 
     def _has(self, n_bytes: int) -> bool:
-        """Reads until `_read` has so many bytes; False if the file ends before."""
+        """Reads until `_read` has `n_bytes` bytes; False if the file ends before."""
         while (missing := n_bytes - len(self._read)) > 0:
             if not (more := self._packed.read(max(missing, _READ_BYTES))):
                 return False

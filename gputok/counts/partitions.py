@@ -40,15 +40,15 @@ if TYPE_CHECKING:
 BITS = 6
 N_PARTITIONS = 1 << BITS
 
-_DEEPEST = 54  # no table is spilled if its words were dealt by more than so many bits of their keys
+_DEEPEST = 54  # no table is spilled if its words were dealt by this many bits of their keys
 # Tables get this share of the memory limit; text, buffers and growing tables get the rest
 _TABLES_SHARE = 0.6
-_SLOTS = 1 << 16  # a new table has so many slots; with the words it takes 3.5 MB
+_SLOTS = 1 << 16  # slots of a new table; with the words it takes 3.5 MB
 _RESULTS_SHARE = 0.25  # partitions that wait for their turn get this share of the memory limit
-_WORD_BYTES = 32  # a word of a source takes roughly so many bytes
+_WORD_BYTES = 32  # about how many bytes a word of a source takes
 _SPILLED_WORDS = 1 << 18  # words that are dealt at a time, in 20 MB
 _LEAST_SPILLED = 1 << 12
-_BYTES_A_WORD = 512  # and so many words less, as a table has less bytes
+_BYTES_A_WORD = 512  # of the limit of a table, if it has one, for each word that is dealt at a time
 _FEW_WORDS = 1 << 17  # words that are read together to see whether they are in the order of their keys
 
 
@@ -232,7 +232,7 @@ class Tally:
         return next(self._some(table, max(1, len(table.offsets))))
 
     def _some(self, table: WordTable, most: int) -> Iterator[WordColumns]:
-        """The same, so many words at a time: what is made of all of them at once is nearly as large as the table."""
+        """The same, `most` words at a time: what is made of all words at once is nearly as large as the table."""
         n_words, n_bytes = int(table.state[N_WORDS]), int(table.state[N_BYTES])
         data, all_counts = table.arena[:n_bytes], counts(table)
         for first in range(0, max(n_words, 1), most):

@@ -99,7 +99,7 @@ class WordCounts:
         return len(difference) == 0  # a word whose counts add up to 0 is left out
 
     def threshold(self, times: int) -> int:
-        """The count, at most 2**62, of what occurs so many times in a source of weight 1 (`gputok.counts.weights`).
+        """The count, at most 2**62, of what occurs `times` times in a source of weight 1 (`gputok.counts.weights`).
 
         All trainers, `at_least` and `Tokenizer.extend` take their `min_frequency` or `min_count` by it.
 

@@ -112,7 +112,7 @@ def constant(value: np.integer[Any], n: int) -> Column:
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000Ġ"
 
 
-MOST_IDS = 1 << 20  # so many ids have entries in a table, or objects of their numbers
+MOST_IDS = 1 << 20  # the most ids that have entries in a table, or objects of their numbers
 
 
 class LazyTable(dict[int, Any]):

@@ -26,7 +26,7 @@ except ImportError:  # Windows
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
 _N_RANDOM = len("01234567.part")
 _MOST_BYTES = 255 - len("..01234567.part")
-"""So many bytes of a name fit into that of a temporary file, in most file systems."""
+"""The most bytes of a name that fit into the name of a temporary file, in most file systems."""
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """Errors that only writing has, and that often name no file."""
 # A link is an error, and no pipe is waited for

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterator, Mapping
 
-_MOST_SHOWN = 200  # an error shows so many characters of a text that is not the name of a file
+_MOST_SHOWN = 200  # the most characters that an error shows of a text that is not the name of a file
 
 
 class File:
@@ -89,7 +89,7 @@ class Lender:
         self._spare = Pool(new_memory, _SPARE)
 
     def lend(self, n_bytes: int) -> np.ndarray:
-        """Returns memory for so many bytes, at least one, with anything in it: uint8[n_bytes]."""
+        """Returns memory with anything in it: uint8[n_bytes]; n_bytes: at least 1."""
         memory = self._spare.take(n_bytes + _SKIPPED)
         if len(memory) < n_bytes + _SKIPPED:
             del memory  # before there is another one

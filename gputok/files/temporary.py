@@ -25,9 +25,9 @@ _UNITS = {"": 1, "B": 1} | {
     for power, letter in enumerate("KMGT", 1)
     for kind, size in (("", 1000), ("B", 1000), ("IB", 1024))
 }
-_LEAST_BYTES = 32_000_000  # one thread needs so many bytes for tables, batches of text and buffers
+_LEAST_BYTES = 32_000_000  # bytes that one thread needs for tables, batches of text and buffers
 _LEAST_LEFT = 24_000_000  # those of them for tables, and for writing them to files
-_ARROW = 12_000_000  # and so many more if PyArrow is in use, whose threads keep memory of their own
+_ARROW = 12_000_000  # bytes that it needs besides if PyArrow is in use, whose threads keep memory of their own
 
 
 class MemoryLimit(NamedTuple):
@@ -35,7 +35,7 @@ class MemoryLimit(NamedTuple):
 
     n_bytes: int
     folder: str
-    least_table: int = 8_000_000  # fewer threads have a table of words each if one would have less than so many bytes
+    least_table: int = 8_000_000  # the fewest bytes of a table of words: with room for less, fewer threads have a table
     # `resident` when the limit was set; None: what the process has meanwhile is not looked at
     start: tuple[int, int] | None = None
 

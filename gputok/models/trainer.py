@@ -132,7 +132,7 @@ class Trainer(CheckedOptions):
         return None
 
     def check_memory(self, words: WordCounts, limit: int, threads: int = 1) -> int | None:
-        """Returns `memory_needed` for these words and so many threads.
+        """Returns `memory_needed` for these words and this number of threads.
 
         Raises:
             MemoryError: more is needed than the limit allows; the message says which `min_count` would do.

@@ -272,7 +272,7 @@ class AddedVocabulary:
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-_FEW = 1 << 10  # so many tokens, or a 64th of all, are copied where more are added; above twice that, all are
+_FEW = 1 << 10  # the most tokens, besides a 64th of all, that are copied where more are added; above that, all are
 
 
 def flat(known: MutableMapping[_Key, _Value]) -> dict[_Key, _Value]:
@@ -302,7 +302,7 @@ class _Columns(NamedTuple):
     switches: npt.NDArray[np.bool_]  # bool[4, n]: normalized, single_word, lstrip, rstrip
 
 
-_MANY_PIECES = 64  # so many pieces are looked through as one text before each is
+_MANY_PIECES = 64  # the fewest pieces that are looked through as one text before each is
 _SHORT = 1 << 10  # in a text of fewer bytes, Python looks for first bytes of tokens before it calls a kernel
 
 

@@ -27,7 +27,7 @@ from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.run import Run
 from gputok.pipeline.special_tokens import Ends, end_token
 
-_WORDS_AT_ONCE = 1 << 16  # a batch of counts has so many words
+_WORDS_AT_ONCE = 1 << 16  # words of a batch of counts
 
 
 @functools.lru_cache(maxsize=4)

@@ -44,7 +44,7 @@ _STAMP, _SUM, _SIZE, _OBJECT = 16, 64, 72, 80
 """Where the parts of a file begin."""
 _ALIGNED = 64
 _OTHERS_WRITE = 0o022
-_LEAST_SLOTS = 4  # so many slots of pairs are read together
+_LEAST_SLOTS = 4  # slots of pairs that are read together: a table has no fewer
 
 
 def packed(pipeline: Pipeline) -> Bytes:

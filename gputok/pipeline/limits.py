@@ -25,7 +25,7 @@ from gputok.components import Unchanging
 _STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
 _DIRECTIONS = {"Left": "left", "Right": "right"}
 _size = integer(0, SIZE)
-_MOST = 2**62  # no text has so many tokens, and sums with this number stay within 64 bits
+_MOST = 2**62  # more than the tokens of any text; sums with this number stay within 64 bits
 
 
 class _Limit(Unchanging):
@@ -92,7 +92,7 @@ class Padding(_Limit):
     direction: str = field(choice(*_DIRECTIONS.values()), default="right")
 
     def aim(self, longest: int) -> int:
-        """Returns to how many tokens a batch is filled whose longest encoding has so many."""
+        """Returns to how many tokens a batch is filled whose longest encoding has `longest` tokens."""
         length = longest if self.length is None else self.length
         return length + (-length % self.pad_to_multiple_of if self.pad_to_multiple_of else 0)
 

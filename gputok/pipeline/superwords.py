@@ -80,7 +80,7 @@ class Cells:
 
     @classmethod
     def for_text(cls, n_bytes: int | None, memory: MemoryLimit | None = None) -> Cells:
-        """Makes counters for a corpus of so many bytes, if that is known. They take an eighth of the memory."""
+        """Makes counters for a corpus of `n_bytes` bytes, if that is known. They take an eighth of the memory."""
         bits = CELL_BITS
         if n_bytes is not None:
             bits = _MANY_CELLS if n_bytes > _MUCH_TEXT else min(bits, max(_FEW_CELLS, n_bytes.bit_length() - 1))
@@ -125,7 +125,7 @@ class Cells:
         for at in range(0, len(self.counts), _CELLS_AT_ONCE):
             some = np.minimum(self.counts[at : at + _CELLS_AT_ONCE], _FREQUENT)
             found += np.bincount(some, minlength=len(found))
-        reached = np.cumsum(found[::-1])[::-1]  # by so many counters at least
+        reached = np.cumsum(found[::-1])[::-1]  # how many counters have each count, or a larger one
         if reached[-1] < n:
             return int(np.searchsorted(-reached, -n, "right")) - 1
         frequent = self.counts[self.counts >= _FREQUENT]

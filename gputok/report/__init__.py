@@ -51,7 +51,7 @@ __all__ += [
     "report",
 ]
 
-_MOST_NAMED = 3  # the header names at most so many files
+_MOST_NAMED = 3  # the most files that the header names
 
 
 @dataclass(frozen=True, eq=False, repr=False)

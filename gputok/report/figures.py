@@ -100,7 +100,7 @@ def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[s
 
 
 _COLOURS = ("#2a78d6", "#d9541e", "#14885d", "#7a4fc4", "#b88400", "#b03a7a")
-_LONGEST = 32  # the histograms end at tokens of so many bytes; longer tokens are rare
+_LONGEST = 32  # bytes of the tokens at which the histograms end; longer tokens are rare
 
 
 def draw(report: Report) -> dict[str, Any]:

@@ -35,11 +35,11 @@ from gputok.types import Array
 By = Literal["file", "ending", "language"]
 """What the rows of a table stand for."""
 
-# A text file of up to so many bytes is one document. Of larger ones, each line is, so that memory holds batches alone
+# The most bytes of a text file that is one document. Of a larger file, each line is, so that memory holds only batches
 WHOLE_BYTES = 64 << 20
-_TOGETHER = 16 << 20  # files are encoded together until they have so many bytes
-_LOOKED_AT = 8000  # a null among so many bytes at the start: git, too, calls such a file binary
-_LARGEST = 10  # so many files are shown below the table
+_TOGETHER = 16 << 20  # files are encoded together as soon as they have this many bytes
+_LOOKED_AT = 8000  # bytes at the start: git, too, calls a file with a null among them binary
+_LARGEST = 10  # the most files that are shown below the table
 
 
 @public("gputok.report")

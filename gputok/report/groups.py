@@ -59,7 +59,7 @@ def evenness(costs: Sequence[float]) -> tuple[float, float]:
 
 
 _MOST = 10_000  # more values than these are no groups
-_SHOWN = 30  # a table shows so many groups; `rows`, CSV and JSON have all
+_SHOWN = 30  # the most groups that a table shows; `rows`, CSV and JSON have all
 _HEADS = ("tokenizer", "documents", "bytes", "tokens", "bytes/token", "tokens/word")
 
 

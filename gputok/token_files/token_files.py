@@ -88,7 +88,7 @@ class FileOptions(TypedDict, total=False):
         shuffle: the seed of the order of the documents in each file, `numpy.random.default_rng(seed).permutation`;
             None: the order of the corpus.
         dtype: the dtype of the ids; None: by the format's own rule.
-        sequence_length: store blocks of so many ids instead of documents ("mds"): documents are joined, and cut.
+        sequence_length: ids of a block; blocks are stored, not documents ("mds"): documents are joined, and cut.
     """
 
     format: FileFormat | None

@@ -90,7 +90,7 @@ def switches(numbers: np.ndarray, values: Sequence[Any]) -> bool:
 
 
 _FEW_TOKENS = 8
-"""For so many tokens that are looked for, a table of all tokens takes longer than it saves."""
+"""The most tokens to look for with which a table of all tokens takes longer than it saves."""
 _FEW_IDS = 1 << 16
 """Ids below this limit, and ids that leave few gaps, get a table by id."""
 

@@ -100,7 +100,7 @@ def free_slots(slots: np.ndarray, free: int, shift: int, bits: int, numbers: ran
     Args:
         slots: uint64[capacity], or [capacity, 2], of keys and values.
         free: a free slot, or its key.
-        shift: the number lies above so many bits of a slot, or of its value.
+        shift: how many bits of a slot, or of its value, lie below the number.
         bits: of the number.
         numbers: the range.
 

@@ -319,7 +319,7 @@ def _chunk_of(table, chunk, n_chunks):
 
 @kernel(inline=True)
 def _most_words(table, first, stop):
-    """At most so many words have probes that begin in first:stop: their slots, and the words right after these."""
+    """The most words whose probes begin in first:stop: one for each of these slots, and the words right after them."""
     slot = stop
     while table.slots[(slot & mask_of(table)) + U1] != U0:  # a table always has free slots
         slot += U4

@@ -23,8 +23,8 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.signatures import boolean, i64
 
-_BLOCK = 64  # a vector has so many bytes
-_WINDOW = 1 << 13  # so many bytes are checked, and then searched
+_BLOCK = 64  # bytes of a vector
+_WINDOW = 1 << 13  # bytes that are checked, and then searched, at a time
 
 
 def documents(

@@ -11,7 +11,7 @@ from gputok.kernels.cpu.primitives.utf8 import character, character_before
 from gputok.kernels.cpu.trie import children_of, follow
 from gputok.kernels.signatures import boolean, i64, u8, u64
 
-FEW = 4  # so many different first bytes of tokens, or pairs of bytes, are searched for at once
+FEW = 4  # the most different first bytes of tokens, or pairs of bytes, that are searched for at once
 ONE_PAIR = 2  # length of the list of first bytes that is one pair
 SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
 

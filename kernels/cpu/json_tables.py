@@ -33,7 +33,7 @@ _QUOTE, _BACKSLASH, _COMMA, _COLON = 34, 92, 44, 58
 # The letter of each escape of two bytes, and what it stands for
 _LETTERS = ((_QUOTE, _QUOTE), (_BACKSLASH, _BACKSLASH), (98, 8), (102, 12), (110, 10), (114, 13), (116, 9))
 _SAME, _NUMBERS, _STRINGS = range(3)  # what a column has: the same bytes in each row, numbers, strings
-_PART = 1 << 16  # so many bytes are written at a time: they stay in a cache until the file has them
+_PART = 1 << 16  # about how many bytes are written at a time: they stay in a cache until the file has them
 _DIGITS = np.uint64(20)  # of the largest number
 _LONGEST = np.uint64(6)  # bytes of an escape
 _TEN, _SPACE, _ZERO = (np.uint64(i) for i in (10, 32, 48))

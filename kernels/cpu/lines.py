@@ -25,7 +25,7 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.signatures import i64, u64
 
-_BLOCK = 64  # a vector has so many bytes
+_BLOCK = 64  # bytes of a vector
 _NEWLINE = 10
 # Bytes that are on the way while a block is checked: on a virtual Xeon, which does not find out by itself what is read
 # next, Chinese takes 3 times as long without.

@@ -15,10 +15,10 @@ from gputok.kernels.cpu.primitives.memory import as_views, prefetch, scratch, vi
 from gputok.kernels.cpu.primitives.utf8 import decode, width
 from gputok.kernels.signatures import boolean, i16, i64, u8, u32
 
-NONE = np.uint32(0xFFFFFFFF)  # stands for "no id": no vocabulary can have so many tokens
-CODE_BITS = 21  # a code point has so many bits
+NONE = np.uint32(0xFFFFFFFF)  # stands for "no id": more than the tokens that a vocabulary can have
+CODE_BITS = 21  # bits of a code point
 FREE = np.uint64(0xFFFFFFFFFFFFFFFF)  # an empty slot of a table of pairs
-_AHEAD = 16  # the memory of so many pairs or strings is asked for before they are looked at
+_AHEAD = 16  # pairs or strings whose memory is asked for before they are looked at
 
 
 def plain(array: np.ndarray, dtype: type) -> np.ndarray:
@@ -59,7 +59,7 @@ def string_slot(strings, h, text, begin, n):
 def index_strings(data: np.ndarray, offsets: np.ndarray, room: int = 0) -> Strings:
     """Builds a table of packed strings (uint8[n_bytes], int64[n + 1]); of equal strings the last is found.
 
-    room: so many strings find place in the table.
+    room: how many strings the table has room for, at least.
     """
     n = max(room, len(offsets) - 1)
     slots = np.zeros(1 << max(3, (n + n // 2).bit_length()), np.uint64)

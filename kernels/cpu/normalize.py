@@ -35,7 +35,7 @@ from gputok.kernels.signatures import boolean, i64
 LOOK_UP = 255  # an entry of the ASCII table of a character map: look at the rule
 VANISHES, SPACED = 1, 2  # rules of a character map; 0: stays; others are replacements
 GAP = -2  # of `pass_inert`: it stopped at a gap between pieces
-# For so many bytes of text it pays to find out with which bytes only inert characters begin
+# Bytes of text from which on it pays to find out with which bytes only inert characters begin
 MUCH_TEXT = 1 << 16
 ROOM = 64  # bytes; no single character becomes more
 HANGUL, N_HANGUL = 0xAC00, 11172  # arithmetic of Hangul syllables: The Unicode Standard, section 3.12

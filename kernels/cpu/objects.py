@@ -140,7 +140,7 @@ def _items_of_tuple(known, some, n):
 
 @kernel(inline=True)
 def _item_of(known, some, i):
-    """An item of a tuple that has so many, borrowed."""
+    """Item i of a tuple that has more than i items, borrowed."""
     return _items_of_tuple(known, some, i + 1)[i]
 
 

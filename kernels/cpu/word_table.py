@@ -92,7 +92,7 @@ def new_table(capacity: int = 1 << 17, n_bytes: int = 1 << 20) -> WordTable:
 
 
 def n_bytes_of(capacity: int, arena_bytes: int) -> int:
-    """The number of bytes of a table with so many slots and bytes of words."""
+    """The number of bytes of a table with `capacity` slots and `arena_bytes` bytes of words."""
     return 32 * capacity + arena_bytes + 8 * (2 * room(capacity) + 1)
 
 
@@ -357,7 +357,7 @@ def find_or_enter(table, key, slot, text, begin, length, readable, position):
 
 @kernel(inline=True)
 def has_room(table, n_words, n_bytes):
-    """Whether the table has room for so many more words; if not, notes in the table how much is wanted."""
+    """Whether `n_words` more words of `n_bytes` bytes have room; if not, notes in the table how much is wanted."""
     state = table.state
     state[WANTED_WORDS] = state[N_WORDS] + n_words
     state[WANTED_BYTES] = state[N_BYTES] + n_bytes + SLACK

@@ -16,7 +16,7 @@ from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_
 from gputok.kernels.cuda.lines import Watched, lines, texts_with
 
 _MOST_CAPACITY = 1 << 31  # slots of the table of words
-_EIGHT = 8  # a word in the arena begins at a multiple of so many bytes, ...
+_EIGHT = 8  # a word in the arena begins at a multiple of this number of bytes, ...
 _MOST_EIGHTS = 1 << 31  # ... of which there are fewer than this
 _HOT = 512  # slots of a block's own table, as in count_words.cu
 Counting, Found, AddedWords, Order, Kept, Gathered = structs_of(
@@ -257,7 +257,7 @@ def count_words(
 
 
 def _work(device: Device, counts: DeviceCounts, n_words: int) -> tuple[Counting, Any]:
-    """Allocates what is written while so many words are entered; and uint32[2], how many are new, and have no room."""
+    """Allocates what entering `n_words` words writes; and uint32[2]: how many are new, and how many have no room."""
     # Beside its words, a block may have to put out those of its own table
     xp, room = device.xp, n_words + _HOT * device.blocks
     n = xp.zeros(2, xp.uint32)
@@ -309,7 +309,7 @@ def _enlarged(
         larger = larger._replace(
             arena=counts.arena, used_bytes=counts.used_bytes, first=counts.first, n_words=counts.n_words
         )
-        # New words of the old table and all others: so many can be new in this table at most
+        # At most the new words of the old table, and all that had no room, can be new in this table
         new, n = _work(device, larger, n_new + n_over)
         for added in (
             AddedWords(counts.keys, counts.counts, len(counts.keys)),

@@ -45,17 +45,17 @@ class DeviceSizes(NamedTuple):
     block: int = 2 << 20  # bytes of text that are read at a time
     rounds_per_look: int = 16  # of training that are launched before the host looks at what is wanted
     pair_slots: int = 1 << 16  # of the table of pairs, as long as there are few
-    candidates: int = 4096  # pairs that a threshold should leave, if there are so many
+    candidates: int = 4096  # pairs that a threshold should leave, if there are enough
     # Room for candidates. Pairs are born until there is no room, and each round reads all candidates: with 1 << 16, a
     # round on 20 MB of English read 20,900 of them, not 3,900
     candidate_room: int = 1 << 13
-    # Text of at most so many bytes gets memory for a word and an id for each byte, some 150 bytes, so that the host
-    # need not look how many there are
+    # The most bytes of text that gets memory for a word and an id for each byte, some 150 bytes, so that the host
+    # need not look how many words and ids there are
     bounded: int = 1 << 20
     # Bytes that stay reserved between calls for tokenizers whose tables are on a device, and bytes of such tables
     kept: int = 256 << 20
-    # Threads of a multiprocessor that a launch fills, if it holds so many: 2,048 of sm_80, 90 and 100, 1,536 of sm_86
-    # and 120, 1,024 of sm_75
+    # The most threads of a multiprocessor that a launch fills. A multiprocessor holds 2,048 (sm_80, 90 and 100), 1,536
+    # (sm_86 and 120) or 1,024 (sm_75)
     threads: int = 2048
 
 
@@ -307,7 +307,7 @@ class _Lender:
         return copy, loan
 
     def trim(self, kept: int) -> None:
-        """Gives memory that nobody uses back to CuPy, all but so many bytes."""
+        """Gives memory that nobody uses back to CuPy, all but `kept` bytes."""
         n_bytes = self.n_idle_bytes
         for loan in tuple(self._idle):
             if n_bytes > kept and self._is_done(loan):

@@ -39,7 +39,7 @@ def upload(device: Device, tables: BpeTables) -> Any:
 
 
 def encoded(device: Device, words: Words, n_bytes: int, model: Any, looks: bool = True) -> Words:
-    """Encodes words, which have so many bytes together, or at most so many; their `symbols` are not allocated yet.
+    """Encodes words, which have `n_bytes` bytes together, or fewer; their `symbols` are not allocated yet.
 
     looks: the host looks how much memory long words need.
     """

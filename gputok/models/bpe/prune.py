@@ -21,7 +21,7 @@ from gputok.text.byte_alphabet import BYTE_TOKENS
 from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import Counts, Mask, Positions
 
-_NO_RANK = 1 << 38  # no model has so many merges; with 24 bits for a position in a token it fits 63 bits
+_NO_RANK = 1 << 38  # more than the merges of any model; with 24 bits for a position in a token it fits 63 bits
 _POSITION_BITS = 24
 
 

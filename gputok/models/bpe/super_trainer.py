@@ -54,7 +54,7 @@ class SuperBpeTrainer(Trainer):
         vocab_size: the size of the final vocabulary, with special tokens and alphabet.
         transition: where the second stage begins: a share of the vocabulary (float), or a number of tokens (int).
         superword_pattern: an expression; its matches, and the text between them, are the pieces of the second stage.
-        max_words: a token has at most so many words, which are what stands between spaces; None: any number.
+        max_words: the most words of a token; a word is what stands between spaces; None: any number.
         allow_colon_space: True: a token may have a colon before a space inside, as in "Answer: yes".
         min_frequency: a stage ends when the most frequent pair occurs fewer times than this.
         show_progress: shows a progress bar.
@@ -161,12 +161,12 @@ class SuperBpeTrainer(Trainer):
         return TrainedBpe(Vocabulary(learned.tokens, learned.token_offsets), merges)
 
     def memory_needed(self, n_words: int, n_bytes: int, threads: int = 1) -> int:
-        """About how many bytes of memory the second stage takes, for so many runs of ids with so many bytes."""
+        """About how many bytes of memory the second stage takes, for `n_words` runs of ids with `n_bytes` bytes."""
         trainer = BpeTrainer(vocab_size=self.vocab_size)
         return trainer.memory_needed(n_words, n_bytes // run_type(self.n_words).itemsize, threads)
 
     def check_memory(self, words: WordCounts, limit: int, threads: int = 1) -> int:
-        """Returns `memory_needed` for these runs and so many threads; raises MemoryError if the limit is lower."""
+        """Returns `memory_needed` for these runs and `threads` threads; raises MemoryError if the limit is lower."""
         needed = self.memory_needed(len(words), len(words.data), threads)
         return within(limit, needed, f"training on {len(words):,} runs of words", _LESS)
 

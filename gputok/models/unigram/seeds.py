@@ -366,7 +366,7 @@ def make_code(weights: Counts) -> PrefixCode:
     """
     lengths = _code_lengths(weights)
     order = np.argsort(lengths, kind="stable")
-    # A shorter code takes the space of so many codes of the greatest length
+    # How many codes of the greatest length would take the space of each code
     shares = 1 << (suffixes.LONGEST_CODE - lengths[order])
     ends = np.cumsum(shares)
     words = np.empty(len(weights), np.uint64)

@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from gputok.progress import Report
     from gputok.types import Counts
 
-_WALK_THREADS = 8  # so many threads share the bytes of a slice of `Slices.walk`: smaller ones don't pay
+_WALK_THREADS = 8  # the most threads that share the bytes of a slice of `Slices.walk`: smaller slices don't pay
 _SLICES = 16
-"""A text with at least so many slices for each thread gets larger ones. What Python does for a slice takes 20 us, one
+"""Slices for each thread from which on a text gets larger slices. What Python does for a slice takes 20 us, one
 thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
-_SHORT = 1 << 16  # one thread counts so many bytes before others would have started
-_FEW_WORDS = 1 << 14  # one thread adds up tables with so few words before others would have started
-POSITIONS = 1 << 40  # all slices of a batch have so many for their words: of 4 GB in megabytes, 250 for each byte
-WHOLE = 1 << 21  # a thread counts so many bytes that it read without cutting them, if a walk does not find the words
-LOOK_SECONDS = 0.2  # the main thread looks for failed slices after so many seconds
+_SHORT = 1 << 16  # bytes that one thread counts before others would have started
+_FEW_WORDS = 1 << 14  # words of tables that one thread adds up before others would have started
+POSITIONS = 1 << 40  # positions for the words of all slices of a batch: of 4 GB in slices of 1 MB, 250 for each byte
+WHOLE = 1 << 21  # the most bytes that a thread reads and counts without cutting them, if a walk does not find the words
+LOOK_SECONDS = 0.2  # seconds after which the main thread looks for failed slices
 Tell = Callable[[int], object] | None  # called with how many bytes are counted, if somebody wants to know
 
 
@@ -74,7 +74,7 @@ class ThreadTallies(Tallies):
 class Counter(Protocol):
     """A way to count the words of a batch: in slices, each of which one thread counts."""
 
-    whole: int  # a thread counts so many bytes that it has read without cutting them
+    whole: int  # the most bytes that a thread reads and counts without cutting them
 
     def cut(self, batch: TextBatch, /) -> list[int]:
         """Returns the bytes of the batch at which slices begin, and the byte at which the last slice ends."""
@@ -84,7 +84,7 @@ class Counter(Protocol):
         """Adds words of the bytes start:stop to a thread's tallies; position: of the first, in the order of all."""
 
 
-TIMES = 2  # counting takes so many times the text of a task of encoding, in as little time: there are no ids
+TIMES = 2  # a task of counting takes this many times the text of one of encoding, in as little time: there are no ids
 
 
 class Slices(NamedTuple):

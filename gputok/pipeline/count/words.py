@@ -69,7 +69,7 @@ def count_words(
     threads: with a limit, at most as many as there is room for their tables. report: called as report("count", bytes,
     total) a few times a second, and report("add up", partitions, 64). devices: CUDA devices (`backend.choose`), which
     count if the pipeline is one walk, or there are `parts`, but not the batches of `fallback_for`. device_share: with a
-    limit, words that devices count are spilled after one byte of text for so many bytes of the limit.
+    limit, words that devices count are spilled after limit / device_share bytes of text.
     """
     n_threads = thread_count(threads)
     usual: Counter

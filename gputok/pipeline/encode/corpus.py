@@ -31,8 +31,8 @@ from gputok.types import Array
 # Waits for the bytes of text that were read, and their ids
 _Waits = Callable[[], tuple[int, list[TokenBatch]]]
 
-_LONG = 4  # units of so many times the bytes of a slice have a long document
-_LONG_TASK = 32  # and so do tasks
+_LONG = 4  # a unit with this many times the bytes of a slice has a long document
+_LONG_TASK = 32  # and so has a task with this many times the bytes
 
 
 def encode_corpus(

@@ -126,7 +126,7 @@ class ByDevice:
 
 
 def grouped(batches: Iterable[tuple[int, TextBatch]], group_bytes: int) -> Iterator[tuple[int, list[TextBatch]]]:
-    """Yields groups of batches of about so many bytes, each with its bytes and those left out before it."""
+    """Yields groups of batches of about `group_bytes` bytes, each with its bytes and those left out before it."""
     group: list[TextBatch] = []
     n_bytes, n_before = 0, 0
     for n_left_out, batch in batches:

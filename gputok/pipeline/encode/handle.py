@@ -43,11 +43,11 @@ Kernel = Callable[[int, int, int, int], int]
 """kernel(address of a handle, address of a text, number of its bytes, flags) -> number of tokens, or below 0."""
 
 HEAD = bytes.__basicsize__ - 1  # bytes before the text of a bytes object: the layout of every version of CPython
-ANY = 1 << 62  # no text has so many tokens or bytes
+ANY = 1 << 62  # more than the tokens or bytes of any text
 _PROBE = b"where is it"
-_CACHED_WORDS = 1 << 14  # the cache of words of a thread has room for so many words, in a megabyte
+_CACHED_WORDS = 1 << 14  # words that the cache of words of a thread has room for, in a megabyte
 _FIRST_LINES = 1 << 13  # of the cache of units of a thread, in a megabyte; it grows with the number of different units
-RENEWED_AFTER = 1 << 15  # after so many bytes of text, the size of the cache and the walk's tables are looked at again
+RENEWED_AFTER = 1 << 15  # bytes of text after which the size of the cache and the walk's tables are looked at again
 
 
 class TextCall:
@@ -144,7 +144,7 @@ class Scratch:
         return self._positions
 
     def expect(self, n_bytes: int) -> None:
-        """Looks at them now, if texts of so many bytes are too much for later."""
+        """Looks at the cache and the tables now, if texts of `n_bytes` bytes are too much for later."""
         if self.units is not None and self._handle["left"][0] < n_bytes:
             self._renew(n_bytes)
 

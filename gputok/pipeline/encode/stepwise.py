@@ -189,7 +189,7 @@ def _verbatim_texts(pipeline: Pipeline, pieces: Pieces, tokens: Tokens) -> tuple
 
 Given = tuple[Any, ...]  # an input: one text or two, each a string, or, with `is_pretokenized`, a list of words
 
-SLICE = 1 << 18  # a thread encodes so many characters at a time, so many that NumPy's overhead is small
+SLICE = 1 << 18  # characters that a thread encodes at a time, so many that NumPy's overhead is small
 
 
 # -- checks of the inputs

@@ -26,7 +26,7 @@ from gputok.text.way import Unit
 from gputok.token_files.batches import id_dtype
 from gputok.types import Array, Bytes, Positions
 
-_SLICE_BYTES = 1 << 20  # a thread encodes so many bytes of text at a time
+_SLICE_BYTES = 1 << 20  # bytes of text that a thread encodes at a time
 
 
 class WordTokens:
@@ -147,7 +147,7 @@ def joints_of(model: Any) -> Any:
 
 
 _FEW = 100
-"""Of so many merges, one or more must make a superword. Other vocabularies have a few tokens of white space that look
+"""At least one in this many merges must make a superword. Other vocabularies have a few tokens of white space that look
 like superwords, such as a no-break space before a space."""
 
 _UTF8_LENGTHS = np.repeat(np.array([1, 0, 2, 3, 4, 0], np.uint8), [0x80, 0x42, 0x1E, 0x10, 5, 11])

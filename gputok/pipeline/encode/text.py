@@ -50,12 +50,12 @@ the sum of CUT (truncation cut tokens off), PADDED and SEVERAL (a tuple): if it 
 
 _Values = TypeVar("_Values", list[Any], bytes)
 
-_LATER = 4  # after so many texts, machine code makes the encodings: its memory would be too much for one text
+_LATER = 4  # texts after which machine code makes the encodings: its memory would be too much for one text
 _MOST_BYTES_A_CHARACTER = 4
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode.stepwise` raises the error
-_FEW = 1 << 13  # texts of so many characters together are encoded one by one: the way of corpora takes longer to begin
-_FEW_FOR_THREADS = 1 << 18  # for so many characters, it takes longer to begin threads
-_LONG = 1 << 16  # texts of so many characters on average go the way of corpora, which cuts a text for several threads
+_FEW = 1 << 13  # the most characters, of all texts, to encode them one by one: the way of corpora takes longer to begin
+_FEW_FOR_THREADS = 1 << 18  # the most characters for which it takes longer to begin threads
+_LONG = 1 << 16  # characters: texts longer on average go the way of corpora, which cuts a text for several threads
 _CHUNK_CHARACTERS = 1 << 16, 1 << 20  # the least and the largest number of characters that a thread encodes at a time
 _LOCKED_BYTES = 1 << 15  # others run while a thread encodes more; for less, waiting for them could take much longer
 
@@ -322,7 +322,7 @@ class Texts:
     def ids_of_each(
         self, texts: list[str], threads: int | None = None, counts: list[int] | None = None
     ) -> list[bytes] | None:
-        """Returns the ids of each text alone, or of so many together as `counts` says; None: they are not all str."""
+        """Returns the ids of each text alone, or of as many together as `counts` says; None: they are not all str."""
         if (n_characters := self.measure(texts)) < 0:
             return None
         many = n_characters > _FEW_FOR_THREADS

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array, Positions
 
-UNIT_BYTES = 1 << 20  # a thread encodes documents of about so many bytes at a time
+UNIT_BYTES = 1 << 20  # about how many bytes of documents a thread encodes at a time
 _LEAST_BYTES = 1 << 17  # with less, a thread takes longer to begin than to encode
 _FEW_BYTES = 1 << 14  # of text, for which the tables by which short words are merged side by side need not be made
 EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]

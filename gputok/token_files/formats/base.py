@@ -175,7 +175,7 @@ class Contiguous(TokenBatch):
 
 
 def ids_of_size(path: pathlib.Path, n_ids: int, where: str) -> Array:
-    """Maps a file of so many ids, whose size tells whether they are uint16 or uint32; where: what said so many."""
+    """Maps a file of `n_ids` ids, whose size tells whether they are uint16 or uint32; where: what said how many."""
     size = path.stat().st_size
     if size not in (2 * n_ids, 4 * n_ids):
         raise ValueError(f"{where}: {n_ids:,} ids, but {path.name} has {size:,} bytes, neither 2 nor 4 for each")

@@ -35,7 +35,7 @@ from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_
 from gputok.types import Array, Positions
 
 _COLUMN = "tokens"
-_IDS_AT_ONCE = 1 << 18  # samples with about so many ids are put together at a time, in a processor's cache
+_IDS_AT_ONCE = 1 << 18  # about how many ids of samples are put together at a time, in a processor's cache
 
 
 class Mds(FolderFormat):

@@ -14,7 +14,7 @@ from gputok.token_files.batches import TokenBatch
 from gputok.token_files.formats import base
 from gputok.types import Array
 
-_ROWS_AT_ONCE = 1 << 13  # a record batch or row group has so many documents
+_ROWS_AT_ONCE = 1 << 13  # documents of a record batch or row group
 
 
 class TableFormat(base.TokenFormat):

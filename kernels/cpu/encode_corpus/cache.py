@@ -87,11 +87,11 @@ class WordCache(NamedTuple):
 PUSHED_OUT, CAME_BACK = U1, U2
 REACH = U3  # also in `head`: how many numbers of its group a word may lie in, GROUP or FULL_REACH
 FULL_REACH = U8  # if the cache is full: its own line alone
-WITH_GHOST = 64  # of so many words, one leaves a ghost
-N_GHOSTS = 1 << 11  # so many ghosts stand for the 131,000 words that were pushed out last
+WITH_GHOST = 64  # words of which one leaves a ghost
+N_GHOSTS = 1 << 11  # ghosts, which stand for the 131,000 words that were pushed out last
 FEWEST = 1 << 12  # words that are pushed out before it is asked whether a larger cache pays
-FEW_OF_ALL = 32  # and at least one of so many slots
-MOST_FOR_ONE = 5  # it does if at least one of so many of these words has come back
+FEW_OF_ALL = 32  # and the most slots for each of these words
+MOST_FOR_ONE = 5  # it pays if at least one in this many of these words has come back
 
 
 def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None = None) -> WordCache:

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
 __all__ = ["Encoder", "encode_corpus", "encode_marked", "surround"]
 
 _ROOM = 1 << 10  # bytes that an array of ids has beyond what text before needed
-_ROW = 1 << 15  # about so many ids are in the row of a round if the model is asked here: they stay in the L2
+_ROW = 1 << 15  # about how many ids are in the row of a round if the model is asked here: they stay in the L2
 _LEARNED = 16  # ids of new words that a round has room for, for each event
 _LEAST_BYTES_AN_ID = 1.5  # for which there is room before it is needed: of a text of gigabytes, more might be refused
 _FEW_BYTES = 1 << 11  # that are copied without the function of C
@@ -105,7 +105,7 @@ class _Round(NamedTuple):
 
 
 class _Tables(NamedTuple):
-    """What a round takes, by one address: while so many arrays are passed, all threads wait."""
+    """What a round takes, by one address: while arrays are passed, all threads wait."""
 
     walk: Walk
     cache: WordCache

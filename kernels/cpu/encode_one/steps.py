@@ -47,7 +47,7 @@ from gputok.kernels.cpu.walk.tables import END_OF_TEXT, Walk, steps_of
 from gputok.kernels.signatures import I32s, I64s, NamedTuple, U8s, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
 TEXT_BYTES = 1 << 17  # the size of the block; for a text that becomes larger, the result is TOO_MUCH
-MARGIN = 64  # so many bytes after a text may be read and written
+MARGIN = 64  # bytes after a text that may be read and written
 MAX_PIECES = 2 * TEXT_BYTES + MARGIN  # text and added tokens in turn, each of at least one byte
 TOO_MUCH = -1  # the result instead of a number of pieces: the stages of other files must encode the text
 

@@ -60,7 +60,7 @@ from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64
 MOST_BYTES = 1 << 18
 # Instead of a number of ids: the caller must look at the size of the cache and at the tables of the walk.
 RENEW = -2
-# A text of at most so many bytes is walked without codes, by `walk_rest`.
+# The most bytes of a text that is walked without codes, by `walk_rest`.
 FEW_BYTES = 1 << 9
 MOST_BYTES_OF_WORD = short_words.MOST_BYTES
 SLACK = 64 + 4 * MAX_SPECIAL

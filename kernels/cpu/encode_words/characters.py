@@ -23,7 +23,7 @@ from gputok.kernels.cpu.primitives.utf8 import decode_wide, put, width
 from gputok.kernels.signatures import u8, u32
 
 N_CODES = np.uint64(0x20000)  # code points in the table: with emoji, without rare Chinese characters
-MOST_SYMBOLS = 2  # a character in the table begins as at most so many symbols
+MOST_SYMBOLS = 2  # the most symbols that a character in the table begins as
 # Of a character: its first symbol + 1 (0: it begins as bytes), the second + 1 or 0, the highest rank inside, and the
 # bytes of the first symbol
 FIELDS = 4

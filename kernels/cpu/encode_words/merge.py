@@ -19,7 +19,7 @@ from gputok.kernels.cpu.primitives.heap import pop, push
 from gputok.kernels.cpu.primitives.memory import scratch
 
 SHORT = 64  # symbols; up to here scanning is faster than a heap
-POSITION_BITS = 6  # a position in a short word has so many bits
+POSITION_BITS = 6  # bits of a position in a short word
 
 
 @kernel(inline=True)

@@ -41,7 +41,7 @@ GROUP = 16  # words that are merged side by side
 AHEAD = np.uint64(16)  # words whose text is on the way while another word is begun
 BATCH = 128  # words that are looked for among the tokens before they are merged
 LANES = np.uint64(16)  # keys that `least_of` compares
-POSITION_BITS = np.uint32(6)  # a position in a word has so many bits
+POSITION_BITS = np.uint32(6)  # bits of a position in a word
 # Of each word of a group: symbols, and the key of the pair that begins at each, STRIDE of each kind. The first symbol
 # of the word is the second here: before the word, and after it, stands a symbol in no pair.
 STRIDE = 64

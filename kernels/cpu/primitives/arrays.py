@@ -12,7 +12,7 @@ from gputok.kernels.native import CHECKED
 
 # Bytes of memory beyond those asked for, since not all ranges of files have quite the same size
 _ROOM = 1 << 12
-_HUGE_PAGE = 1 << 21  # a huge page has so many bytes
+_HUGE_PAGE = 1 << 21  # bytes of a huge page
 
 
 def pointer(array: np.ndarray | None) -> int | tuple[int, int]:
@@ -54,11 +54,11 @@ def views_of(pieces):
 
 
 def new_memory(n_bytes: int) -> np.ndarray:
-    """Memory for so many bytes, uint8[]: huge pages for what nearly fills one (small ones took as long as a copy)."""
+    """Memory for `n_bytes` bytes, uint8[]: huge pages for what nearly fills one (small ones took as long as a copy)."""
     if 2 * n_bytes < _HUGE_PAGE:
         return np.empty(n_bytes + _ROOM, np.uint8)
     size = -(-n_bytes // _HUGE_PAGE) * _HUGE_PAGE
-    # NumPy asks for huge pages; so many bytes as one of them has are never touched
+    # NumPy asks for huge pages; as many bytes as a huge page has are never touched
     memory = np.empty(size + _HUGE_PAGE, np.uint8)
     skip = -_address(memory) % _HUGE_PAGE
     return memory[skip : skip + size]

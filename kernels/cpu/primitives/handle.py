@@ -22,7 +22,7 @@ class Handle:
 
     Args:
         of: the class. A field whose type is such a class has the fields of that class in turn.
-        room: at least so many fields, so that handles of several classes can lie side by side.
+        room: the fewest fields of the array, so that handles of several classes can lie side by side.
         values: of the first fields.
     """
 

@@ -50,7 +50,7 @@ def put_few(out, n, low, high):
 
 @kernel(inline=True)
 def work_for(size):
-    """Memory to merge so many symbols: by `merge_by_heap`, or at most SHORT by `merge_by_scan`."""
+    """Memory to merge `size` symbols: by `merge_by_heap`, or at most SHORT by `merge_by_scan`."""
     symbols, before, after = scratch(size + U2, np.uint32), scratch(size + U2, np.uint32), scratch(size + U2, np.uint32)
     return symbols, before, after, scratch(np.uint64(SHORT) + U2, np.uint32)
 

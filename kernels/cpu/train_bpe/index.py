@@ -282,7 +282,7 @@ def _compact(s, part):
 
 @kernel(inline=True)
 def pool_has_room(s, part, number, need):
-    """Whether the pool of a part has room for so many more entries, if need be after lists were moved together.
+    """Whether the pool of a part has room for `need` more entries, if need be after lists were moved together.
 
     Sets NEED_POOL if it has not. Memory beyond at[FULL] stays untouched as long as moving lists makes room.
     """

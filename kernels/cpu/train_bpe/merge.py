@@ -25,7 +25,7 @@ def has_text(s, a, b):
 
 @kernel(inline=True)
 def has_rows(s, n_born):
-    """Whether so many new pairs have room; sets NEED_PAIRS and NEED_STORED if not."""
+    """Whether `n_born` new pairs have room; sets NEED_PAIRS and NEED_STORED if not."""
     n_pairs, n_stored = s.at[layout.PAIRS] + n_born, s.at[layout.STORED] + n_born
     if 2 * n_pairs <= len(s.pairs) and 3 * n_stored <= 2 * len(s.slots):
         return True

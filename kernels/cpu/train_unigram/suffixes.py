@@ -20,13 +20,13 @@ BUCKETS = 1 << 16  # suffixes are dealt to buckets by the top 16 bits of their k
 CLASSES = 64 * 32  # the number of classes of scores
 NO_ARC = np.uint32(0xFFFFFFFF)
 LONGEST_CODE = 24  # bits
-TABLE_BITS = 12  # the length of codes of up to so many bits is found by one look-up
+TABLE_BITS = 12  # bits of the longest codes whose length is found by one look-up
 KEY_BITS = 60  # the top 16, and four digits of 11
 _KEY = np.uint64(~((1 << 64 - KEY_BITS) - 1) & 0xFFFFFFFFFFFFFFFF)
 _LENGTH = np.uint64(63)
 _TOP = np.uint64(48)
-_AHEAD, _FETCHED = 8, 16  # prefetch so many words ahead, so many of their last characters
-_SUFFIXES_AHEAD = 16  # prefetch so many suffixes ahead
+_AHEAD, _FETCHED = 8, 16  # how many words ahead to prefetch, and how many of their last characters
+_SUFFIXES_AHEAD = 16  # how many suffixes ahead to prefetch
 _SMALL = 12  # ranges up to this length are sorted by insertion
 
 

@@ -15,8 +15,8 @@ from gputok.kernels.cpu.primitives.memory import prefetch, view
 from gputok.kernels.cpu.train_unigram.suffixes import NO_ARC
 from gputok.kernels.signatures import I32s, I64s, NamedTuple, U16orU32, U32s, f64, i32, i64, u32
 
-_AHEAD = 8  # prefetch so many words or pieces ahead, which lie anywhere in the text
-_BLOCK = 64  # so many characters gather their arcs before the arcs are written
+_AHEAD = 8  # how many words or pieces ahead to prefetch: they lie anywhere in the text
+_BLOCK = 64  # characters whose arcs are gathered before they are written
 _TINY = 2.0**-256  # forward sums below this are scaled up, by an exact power of two
 _HUGE = 2.0**256
 LOG_HUGE = math.log(_HUGE)

@@ -15,7 +15,7 @@ from gputok.kernels.cpu.walk.matches import last_strong_cut
 from gputok.kernels.cpu.walk.tables import END_OF_TEXT, steps_of
 from gputok.kernels.cpu.walk.windows import CAN_SHUFFLE
 
-BLOCK_BYTES = 1 << 15  # so many bytes are walked at a time: the text and its words stay in the nearest caches
+BLOCK_BYTES = 1 << 15  # bytes that are walked at a time: the text and its words stay in the nearest caches
 # Bytes after a block that loads and stores of 64 bytes from any of its bytes may reach, or from 8 bytes after that byte
 MARGIN = 80
 

@@ -26,8 +26,8 @@ from gputok.kernels.cpu.walk.tables import END_OF_TEXT
 from gputok.kernels.cpu.walk.windows import BEFORE, END_CLASS, FORM, TERM_SETS, WIDE_CLASSES
 
 PLACE_OF_FIRST = U8  # of the class of a block's first byte
-MANY = U64  # at most so many words are walked, and one more for each 64 bytes
-FEW = U16  # at most so many characters without a class, and one more for each 64 bytes
+MANY = U64  # the most words that are walked, and one more for each 64 bytes
+FEW = U16  # the most characters without a class, and one more for each 64 bytes
 
 
 @kernel

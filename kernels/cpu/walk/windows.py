@@ -232,7 +232,7 @@ def _ways(automaton: Automaton, used: np.ndarray, n_later: int) -> tuple[np.ndar
     n, delta, accepts = (automaton.n_states, automaton.delta[:, used].astype(np.int64), automaton.accept[:, used])
     accepts, alive = accepts.astype(bool), delta != DEAD
     then = np.where(alive, delta, 0)
-    # From each state: does the walk surely accept, and may it, as far as so many characters tell; all columns count
+    # From each state: does the walk surely accept, and may it, as far as `n_later` characters tell; all columns count
     surely, may = ~_may_fail(automaton), np.ones(n, bool)
     for k in range(n_later):
         shape = -1, len(used), *[1] * k
