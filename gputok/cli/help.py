@@ -93,7 +93,7 @@ format NAME: What to write: npy, bin, arrow, parquet, megatron (OUTPUT.bin, .idx
 shard_tokens N>=1: Ids of a file, in whole documents. [default: one file; 64 MB for mds and litdata]
 shuffle SEED>=0: Shuffle the documents of each file, by this seed.
 dtype KIND: uint16, uint32, int32 or int64, of those that the format stores. [default: by the format's own rule]
-sequence_length LENGTH>=1: Join documents and cut blocks of so many ids (mds).
+sequence_length LENGTH>=1: Join documents and cut blocks of LENGTH ids (mds).
 eos TOKEN: End token for each document, where the format wants it; auto: the tokenizer's own.
 bos TOKEN: Begin token for each document; auto: the tokenizer's own.
 max_tokens N>=1: The most tokens of a part.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gputok.files.temporary import MemoryLimit
     from gputok.types import Array
 
-# Each thread but the first may unpack so much of compressed files and row groups before its turn.
+# Bytes of compressed files and row groups that each thread but the first may unpack before its turn.
 _AHEAD_BATCHES = 32
 _MOST_AHEAD_BYTES = 64 << 20
 _REMOTE_READERS = 8  # threads at least, if a file is remote: these threads mostly wait

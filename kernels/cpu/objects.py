@@ -262,7 +262,7 @@ def measure(_self, texts):
 
 @kernel(i64, i64, i64, c=True)
 def take(_self, arguments, _count):
-    """(iterator, list, n) -> what is left of n. Appends items to the list, until they fill so much or one is no str."""
+    """(iterator, list, n) -> what is left of n. Appends items to the list, until they fill n or one is no str."""
     known, given = _known(), _words(arguments, 3)
     items, taken, left = given[0], given[1], _number_of(known, given[2])
     is_str = True

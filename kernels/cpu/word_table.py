@@ -46,7 +46,7 @@ _K4 = np.uint64(0xE7037ED1A0B428DB)
 # The bits of `high` where the code and a long word's length begin
 _TOP, _LENGTH = (np.uint64(56), np.uint64(40))
 _UNHASHED = U16 << _TOP  # of a word of more than 15 bytes, until `hash_missing` has seen the word
-_LONG = np.uint64(17) << _TOP  # `high` of all longer words is at least so much, and that of all others below
+_LONG = np.uint64(17) << _TOP  # the least `high` of longer words; that of all others is below
 _MOST_LENGTH = np.uint64(65_535)
 _INDEX = (U1 << _LENGTH) - U1  # an arena with longer indexes fits no memory
 
