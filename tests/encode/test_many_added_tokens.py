@@ -96,7 +96,7 @@ def test_added_tokens_stay_what_they_were():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(3, 12))])
 def test_added_one_by_one(seed, monkeypatch):
     """Encoded after each: also by the tokenizer as it was before, and by copies that get other tokens next."""
     monkeypatch.setattr(added_vocabulary, "_FEW", [2, 1 << 10][seed % 2])  # mappings of two parts soon, or never

@@ -169,7 +169,7 @@ def middles(name, most=None, seed=1):
 @each_automaton
 def test_the_middle_of_a_block(name):
     walk = prepare(AUTOMATA[name])
-    for texts in middles(name, 80):
+    for texts in middles(name, 25):
         check(name, texts, walk)
 
 
@@ -199,7 +199,7 @@ def check_short(name, texts):
 @pytest.mark.slow
 @each_automaton
 def test_each_cut_of_short_texts(name):
-    check_short(name, short_texts(name, 4, 150))
+    check_short(name, short_texts(name, 4, 50))
 
 
 @pytest.mark.full
