@@ -127,6 +127,12 @@ class PreTokenizer(Component):
             TypeError: if `sequence` is not a string.
         """
         typed("sequence", str, sequence)
+        if any(isinstance(leaf, Custom) for leaf in self.leaves()):  # what it removes belongs to its piece
+            from gputok.text.pre_tokenized_string import PreTokenizedString
+
+            text = PreTokenizedString(sequence)
+            self.pre_tokenize(text)
+            return [(part, offsets) for part, offsets, _ in text.get_splits()]
         batch = TextBatch.from_strings([sequence])
         pieces = spell_out(self.frozen().apply(Pieces.from_batch(batch, aligned=True)))
         if not sequence:

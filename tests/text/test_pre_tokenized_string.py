@@ -140,6 +140,24 @@ def test_components_in_python():
             fails()
 
 
+class WithoutLetters:
+    def pre_tokenize(self, pretok):
+        pretok.normalize(lambda part: part.filter(lambda c: not c.isalpha()))
+
+
+def test_pieces_that_a_component_in_python_empties_keep_their_places():
+    for text in [*TEXTS, "", "a", "ab cd ef", "é1 ab", "1 ab", "ab 1 é"]:
+        for make in (
+            lambda p: [p.PreTokenizer.custom(WithoutLetters())],
+            lambda p: [p.PreTokenizer.custom(WithoutLetters())] * 2,
+            lambda p: [p.Whitespace(), p.PreTokenizer.custom(WithoutLetters())],
+            lambda p: [p.Split(" ", "isolated"), p.PreTokenizer.custom(WithoutLetters()), p.ByteLevel()],
+            lambda p: [p.UnicodeScripts(), p.PreTokenizer.custom(WithoutLetters()), p.Digits()],
+        ):
+            one, other = (p.Sequence(make(p)).pre_tokenize_str(text) for p in (ours, theirs))
+            assert one == other, text
+
+
 def test_components_in_python_on_arrays():
     """In documents of several pieces; an added token stays, and a component that tokenizes makes one."""
     batch = TextBatch.from_strings(["a b", "<s>", "ﬁ c", "d e"])
