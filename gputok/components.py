@@ -8,10 +8,8 @@ the fields in this dictionary; setting a field makes a new dictionary, which rep
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import gc
 import importlib
 import inspect
 import itertools
@@ -19,7 +17,7 @@ import json
 import operator
 import os
 from _thread import RLock  # that of threading, which takes long to import
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, dataclass_transform, overload
 
 import numpy as np
@@ -87,18 +85,6 @@ class derived(Generic[T]):
             return self
         state = instance.__dict__  # read once: another thread may replace it
         return state.setdefault(self._name, self._make(view(instance, state)))
-
-
-@contextlib.contextmanager
-def without_collection() -> Generator[None, None, None]:
-    """Switches the garbage collector off: a look at 150,000 merges takes longer than reading or writing them."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def users_own(value: Any) -> bool:

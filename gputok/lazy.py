@@ -6,12 +6,26 @@ Here is also what names public classes, and makes their methods that call others
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
+
+
+@contextlib.contextmanager
+def without_collection() -> Generator[None, None, None]:
+    """Switches the garbage collector off, which finds nothing while modules are imported, or many objects are made."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def attach(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -28,7 +42,11 @@ def attach(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any],
     def __getattr__(name: str) -> Any:
         if name not in homes and name not in __dir__():
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        home = importlib.import_module(f"gputok.{homes.get(name, name)}")
+        with without_collection():
+            home = importlib.import_module(f"gputok.{homes.get(name, name)}")
+            if not gc.get_freeze_count():  # it would look at all that is new in each of its generations
+                gc.freeze()
+                gc.unfreeze()  # to the oldest generation
         value = home if homes.get(name, name) == name else getattr(home, name)
         setattr(sys.modules[module], name, value)
         return value

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from gputok.components import derived, without_collection
+from gputok.components import derived
 from gputok.encoding.rows import MOST_IDS, LazyTable, Spelling
 from gputok.kernels.signatures import NamedTuple
+from gputok.lazy import without_collection
 from gputok.text.pieces import Pieces, TextBatch, regroup, spell_out
 from gputok.tokens.added_token import SWITCHES, AddedToken
 from gputok.tokens.vocabulary import pack

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.checks import WORD, WrongValue, integer, is_object, listed, needed, reading, short
-from gputok.components import Verbatim, base_of, described, without_collection
+from gputok.components import Verbatim, base_of, described
 from gputok.files import json_text
+from gputok.lazy import without_collection
 from gputok.models.bpe.model import JoinedMerges
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.pipeline import KINDS, Pipeline

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from gputok.checks import Check, checked, needed, optional, reading, string, switch
-from gputok.components import no_attribute, users_own, without_collection
-from gputok.lazy import public
+from gputok.components import no_attribute, users_own
+from gputok.lazy import public, without_collection
 
 _SWITCHES = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _IN_FILES: dict[str, Check] = {"content": string, **dict.fromkeys(_SWITCHES, switch)}
