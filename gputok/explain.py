@@ -495,7 +495,7 @@ def _longest(model: WordPiece, word: str) -> FoundSteps:
 
 
 _RESET = 100_000.0
-"""Where a sum of SentencePiece is farther from 0, it is subtracted from all sums."""
+"""As SentencePiece rounds sums (float32): one farther from 0 is subtracted from itself and all that follow."""
 
 
 def _best_path(model: Unigram, word: str) -> FoundSteps:

@@ -367,7 +367,7 @@ class TemplateProcessing(PostProcessor):
         return sum(len(self._special_tokens[piece.id]["ids"]) for piece in pieces if piece.special)
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
-        if len(sequences) > 2:
+        if len(sequences) > 2:  # not one or two texts, but the parts that another post-processor has made
             raise ValueError("TemplateProcessing cannot come after a post-processor that adds tokens")
         parts, n_rows = [], len(sequences[0].first)
         for piece in self._pair if len(sequences) == 2 else self._single:

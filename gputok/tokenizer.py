@@ -136,7 +136,7 @@ class Tokenizer:
         self._frozen = object(), [], self._given, self._given
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Programs give tokenizers attributes of their own, such as `pad_id`; a step under another name is a mistake.
+        # Programs set attributes of their own, such as `pad_id`; a component under a name that no step has is wrong
         is_step = isinstance(value, components.Component)
         if is_step and not hasattr(type(self), name) and not components.users_own(self):
             steps = [name for name, found in vars(Tokenizer).items() if isinstance(found, property) and found.fset]

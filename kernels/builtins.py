@@ -239,7 +239,7 @@ def _entry(kernel: Any) -> int:
     n = len(kernel.declared)
 
     @ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(ctypes.c_int64))
-    def entry(slots: Any) -> int:  # the names of this module are gone when Python ends
+    def entry(slots: Any) -> int:  # uses no name of this module: they are gone when Python ends (see `_for_ever`)
         given = slots[:n]
         slots[0] = -1  # if the kernel raises an error
         slots[0] = kernel(*given)

@@ -1,8 +1,9 @@
 """The peers: the same training, or the same encoding, by each package.
 
 A peer is a function that takes a Job, imports its package, and returns the function to time. train(text, output) learns
-from a plain text file and writes the result. encode(text) returns the ids of all documents in the peer's own form; to
-compare, `flat` makes one array of them, not timed. This module imports nothing that a peer's process doesn't need.
+from a plain text file and writes the result. encode(path) returns the ids of all documents of such a file, in the
+peer's own form; to compare, `flat` makes one array of them, not timed. This module imports nothing that a peer's
+process doesn't need.
 """
 
 from __future__ import annotations
@@ -171,9 +172,9 @@ def learned(peer: str, model: str, output: str) -> list[tuple[str, ...]] | None:
 # -- encode
 
 
-def documents(text: str) -> list[str]:
+def documents(path: str) -> list[str]:
     """Reads the documents of a file."""
-    return pathlib.Path(text).read_bytes().decode().split(END)
+    return pathlib.Path(path).read_bytes().decode().split(END)
 
 
 def encode_gputok(job: Job) -> tuple[Encode, Flat]:
@@ -186,8 +187,8 @@ def encode_gputok(job: Job) -> tuple[Encode, Flat]:
 
     options: Any = {"threads": job.threads, "device": _device(job), "progress": False}
 
-    def encode(text: str) -> list[Any]:
-        return [*tokenizer.encode_corpus(text, separator=END, add_special_tokens=False, **options)]
+    def encode(path: str) -> list[Any]:
+        return [*tokenizer.encode_corpus(path, separator=END, add_special_tokens=False, **options)]
 
     return encode, lambda batches: np.concatenate([batch.ids for batch in batches]).astype(np.uint32)
 
@@ -200,7 +201,7 @@ def encode_tokenizers(job: Job) -> tuple[Encode, Flat]:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return (
-        lambda text: tokenizer.encode_batch_fast(documents(text), add_special_tokens=False),
+        lambda path: tokenizer.encode_batch_fast(documents(path), add_special_tokens=False),
         lambda encodings: _flat(encoding.ids for encoding in encodings),
     )
 
@@ -214,7 +215,7 @@ def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
 
     ranks, options = tiktoken_parts(Tokenizer.from_file(job.tokenizer))
     encoding = tiktoken.Encoding("bench", mergeable_ranks=ranks, **options)
-    return lambda text: encoding.encode_ordinary_batch(documents(text), num_threads=job.threads), _flat
+    return lambda path: encoding.encode_ordinary_batch(documents(path), num_threads=job.threads), _flat
 
 
 def encode_gigatoken(job: Job) -> tuple[Encode, Flat]:
@@ -224,7 +225,7 @@ def encode_gigatoken(job: Job) -> tuple[Encode, Flat]:
 
     tokenizer = gigatoken.Tokenizer(job.tokenizer)
     return (
-        lambda text: tokenizer.encode_files(gigatoken.TextFileSource([text], separator=END), parallel=job.threads > 1),
+        lambda path: tokenizer.encode_files(gigatoken.TextFileSource([path], separator=END), parallel=job.threads > 1),
         lambda ids: awkward.to_numpy(awkward.flatten(ids)),
     )
 

@@ -24,7 +24,7 @@ def extend(
     output: str,
     tokens: int,
     min_frequency: int = 0,
-    change: str | None = None,
+    change: str | None = None,  # the file to write the `VocabularyChange` to
     from_counts: bool = False,
     *,
     reading: options.Reading,
@@ -44,7 +44,7 @@ def prune(
     tokenizer: str,
     output: str,
     vocab_size: int,
-    change: str | None = None,
+    change: str | None = None,  # the file to write the `VocabularyChange` to
     from_counts: bool = False,
     *,
     reading: options.Reading,
@@ -63,7 +63,7 @@ def truncate(
     tokenizer: str,
     output: str,
     vocab_size: int,
-    change: str | None = None,
+    change: str | None = None,  # the file to write the `VocabularyChange` to
     as_json: bool = False,
     storage_option: list[str] | None = None,
 ) -> None:

@@ -23,7 +23,7 @@ from gputok.text.pieces import RawLines, TextBatch
 
 
 def parts(place: Place, part_bytes: int, separator: str | None) -> Iterator[tuple[Part, int]]:
-    """Cuts a file into parts, and tells about the size of each; a place that is a part already stays as it is.
+    """Cuts a file into parts, each with its approximate size; a place that is a part already stays as it is.
 
     part_bytes: about the size of a part (of Parquet, unpacked bytes of all columns), and what an unknown size counts.
     """

@@ -55,7 +55,11 @@ def _row_batches(
     n_before: Callable[[], int],
     block_bytes: int = 1 << 20,
 ) -> Iterator[TextBatch]:
-    """The rows of lines from byte `position` on; `n_before()`: lines before them; block_bytes: the least for Arrow."""
+    """Yields the rows of lines from byte `position` of the file on, in batches.
+
+    is_valid: the lines are known to be UTF-8; n_before(): the number of lines before them; block_bytes: the least size
+    of a block of Arrow.
+    """
     lines = checked_documents(file, lines, position, options, is_valid)
     column = column_of(file, lines)
     if column is None:

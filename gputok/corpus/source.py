@@ -117,7 +117,7 @@ class Source:
         return None
 
     def parts(self, part_bytes: int) -> Iterator[tuple[Part, int]]:
-        """Cuts files into parts, as `gputok.corpus.parts` does, and tells about how many bytes each has."""
+        """Yields the parts that `gputok.corpus.parts` returns, each with its approximate number of bytes."""
         from gputok.corpus import files
 
         if not self.is_files:

@@ -474,7 +474,7 @@ def _factors(
         raise ValueError(f"{len(weights)} weights for {len(shards)} shards")
     else:
         factors, factor = whole_weights(weights)
-    # A count is at most the bytes of all words
+    # A word has a byte or more, so no count is above the bytes of all occurrences; empty words are not counted
     if (total := sum(w * size for w, size in zip(factors, sizes, strict=True))) >= 2**62:
         raise ValueError(
             f"with the whole weights {', '.join(map(str, factors))}, counts could reach {total:,}, beyond 2**62: give "

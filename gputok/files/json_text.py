@@ -86,7 +86,7 @@ def deeper(newline: str) -> str:
 def number(value: float) -> str:
     """Writes a floating-point number: Python's digits, but 1e-7 for 1e-07 and 0.00001 for 1e-05."""
     text = repr(float(value))
-    # Almost all numbers pass this test, in a third of the time of the rest of this function.
+    # Without "e" (an exponent) and "n" (inf, nan), the digits stay. Almost all numbers do, in a third of the time.
     if "e" not in text and "n" not in text:
         return text
     text = json.dumps(value)

@@ -177,7 +177,7 @@ class RemoteFile(File):
     def __init__(self, url: str, filesystem: Any, path: str, size: int | None, changed: Any = None) -> None:
         self.url, self.filesystem, self.path, self.size, self._changed = url, filesystem, path, size, changed
         self.name = path.rsplit("/", 1)[-1]
-        self._lock, self._inner = allocate_lock(), file_systems.fsspec_of(filesystem)
+        self._lock, self._fsspec = allocate_lock(), file_systems.fsspec_of(filesystem)
         self._opened: Any = None
 
     def __str__(self) -> str:
@@ -186,26 +186,26 @@ class RemoteFile(File):
     def open(self) -> BinaryIO:
         options = {"compression": None, "buffer_size": file_systems.UPLOAD_BYTES}
         with file_systems.explained(self.url):
-            if self._inner is not None:
-                file = _own(self._inner.open(self.path, "rb"))
+            if self._fsspec is not None:
+                file = _own(self._fsspec.open(self.path, "rb"))
             else:
                 file = self.filesystem.open_input_stream(self.path, **options)
         return cast("BinaryIO", io.BufferedReader(file_systems.ExplainedStream(self.url, file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
         with file_systems.explained(self.url):
-            if self._inner is None:
+            if self._fsspec is None:
                 return self.filesystem.open_input_file(self.path)
             import pyarrow as pa
 
-            return pa.PythonFile(_own(self._inner.open(self.path, "rb")), mode="r")
+            return pa.PythonFile(_own(self._fsspec.open(self.path, "rb")), mode="r")
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
         with file_systems.explained(self.url, f"at byte {start:,}: "):
-            if self._inner is not None:
-                raw = self._inner.cat_file(self.path, start=start, end=start + n_bytes)
+            if self._fsspec is not None:
+                raw = self._fsspec.cat_file(self.path, start=start, end=start + n_bytes)
             else:
-                with self._lock:  # opening takes a request to the server; then many threads may read ranges
+                with self._lock:  # one thread opens it, by a request to the server; many may then read without the lock
                     self._opened = self._opened or self.filesystem.open_input_file(self.path)
                 raw = self._opened.read_at(n_bytes, start)
         return np.frombuffer(raw, np.uint8)

@@ -69,7 +69,10 @@ class MemoryLimit(NamedTuple):
         return self.n_bytes if self.start is None else self.n_bytes - max(0, resident()[0] - self.start[0])
 
     def beside(self, *arrays: np.ndarray) -> int:
-        """By how many bytes the process may grow at worst, beside arrays; those in files will be in memory then."""
+        """Returns the bytes that work with these arrays may take, a quarter above the limit included (`CountOptions`).
+
+        Mapped arrays count whole, since all of them will be in memory then; or what is mapped now, if that is more.
+        """
         mapped = sum(array.nbytes for array in arrays if isinstance(array, np.memmap))
         if self.start is not None:
             mapped = max(mapped, resident()[1] - self.start[1])

@@ -203,7 +203,7 @@ _FORMS = {
     "cuts": ("u1 128", "u2 8704", "u1 * 128", "u2 * *", "u1 * *", "u1 * *"),
     "edges": ("u8 * 2",),
 }
-"""Of the arrays of each table: the type and the length of each dimension (*: any)."""
+"""Table -> the type, and the length of each dimension (*: any), of each of its arrays."""
 
 
 # -- checks

@@ -123,8 +123,8 @@ def speller(pipeline: Pipeline) -> Callable[[int, str], bytes]:
     prefix = getattr(model, "continuing_subword_prefix", None) or ""
     suffix = getattr(model, "end_of_word_suffix", None) or ""
     leaves = _leaves(pipeline.normalizer, pipeline.pre_tokenizer, pipeline.decoder)
-    names = {type(leaf).__name__ for leaf in leaves}
-    of_bytes = "ByteFallback" in names or getattr(model, "byte_fallback", False)
+    kinds = {type(leaf).__name__ for leaf in leaves}
+    of_bytes = "ByteFallback" in kinds or getattr(model, "byte_fallback", False)
     spaces = {leaf.replacement for leaf in leaves if type(leaf).__name__ == "Metaspace"}
     replaced = [(leaf.pattern, leaf.content) for leaf in leaves if type(leaf).__name__ == "Replace"]
     if ("▁", " ") in replaced or (" ", "▁") in replaced:
@@ -135,8 +135,8 @@ def speller(pipeline: Pipeline) -> Callable[[int, str], bytes]:
             return added[id].content.encode()
         token = token.removeprefix(prefix).removesuffix(suffix) or token
         if of_bytes and is_byte_token(token):
-            return bytes.fromhex(token[3:5])
-        if "ByteLevel" in names:
+            return bytes([int(token[3:5], 16)])
+        if "ByteLevel" in kinds:
             return byte_level_bytes(token)
         for mark in spaces:
             token = token.replace(mark, " ")

@@ -42,7 +42,7 @@ from gputok.kernels.threads import results
 
 _LAST = np.int64(0x7FFFFFFFFFFFFFFF)  # above all positions
 _CHUNK_WORDS = 1 << 10  # words of all tables that are joined together
-_TABLE = np.uint64(40)  # the bit where the number of a table begins, after a slot
+_TABLE_SHIFT = np.uint64(40)  # a word stands here as number of its table << 40 | its slot
 _FEW_WORDS = 1 << 18  # are woven by one thread before another one has started
 
 
@@ -292,7 +292,7 @@ def _join(tables, n_chunks, first, stop):
         for t in range(len(tables)):
             table, counts = _table(rows, t)
             begin, end = _chunk_of(table, chunk, n_chunks)
-            n = _find_words(table, counts, begin, end, np.uint64(t) << _TABLE, found, n)
+            n = _find_words(table, counts, begin, end, np.uint64(t) << _TABLE_SHIFT, found, n)
         size = U4
         while size < n + n:
             size += size
@@ -350,13 +350,13 @@ def _find_words(table, counts, first, stop, number, found, n):
 @kernel(inline=True)
 def _meet(rows, own, met, size, bits):
     """Enters a word, table << 40 | slot, into `met` (of `size` elements), or moves its count if it is there."""
-    table, counts = _table(rows, np.int64(own >> _TABLE))
-    slot = own & ((U1 << _TABLE) - U1)
+    table, counts = _table(rows, np.int64(own >> _TABLE_SHIFT))
+    slot = own & ((U1 << _TABLE_SHIFT) - U1)
     low, high = key_of_slot(table, slot)
     at = hash_of_key(low, high) << bits >> (leading_zeros(size) + U1)
     while met[at] != U0:
-        there = (met[at] - U1) & ((U1 << _TABLE) - U1)
-        other, other_counts = _table(rows, np.int64((met[at] - U1) >> _TABLE))
+        there = (met[at] - U1) & ((U1 << _TABLE_SHIFT) - U1)
+        other, other_counts = _table(rows, np.int64((met[at] - U1) >> _TABLE_SHIFT))
         if same_word(table, slot, other, there):
             word, other_word = table.slots[slot + U2], other.slots[there + U2]
             if table.position[word] < other.position[other_word]:

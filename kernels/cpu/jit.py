@@ -107,7 +107,7 @@ def _prepared(compile: Callable) -> Callable:
         was_on = gc.isenabled()
         gc.disable()
         try:
-            with preparation.going_on(), _noted(_inner[0]):
+            with preparation.going_on(), _noted(_no_machine_code[0]):
                 return compile(signature)
         finally:
             if was_on:
@@ -116,29 +116,30 @@ def _prepared(compile: Callable) -> Callable:
     return compiling
 
 
-# For all functions, and then of those that are being compiled, one inside the other: whether no machine code is made
-_inner = [False]
+# Whether no machine code is made: the default; then, of each function that is being compiled, the innermost last
+_no_machine_code = [False]
 
 
 def stop_before_machine_code() -> None:
     """Makes Numba stop at LLVM's language for each function that is compiled from now on."""
-    _inner[0] = True
+    _no_machine_code[0] = True
 
 
 @contextlib.contextmanager
-def _noted(is_inner: bool) -> Iterator[None]:
+def _noted(stops: bool) -> Iterator[None]:
+    """Notes, while a function is compiled, whether Numba is to make no machine code of it; for `_except_inner`."""
     with global_compiler_lock:  # so that no other thread compiles meanwhile
-        _inner.append(is_inner)
+        _no_machine_code.append(stops)
         try:
             yield
         finally:
-            _inner.pop()
+            _no_machine_code.pop()
 
 
 def _except_inner(method: Callable, instead: Callable) -> Callable:
     @functools.wraps(method)
     def chosen(*args: Any, **kwargs: Any) -> Any:
-        return (instead if _inner[-1] else method)(*args, **kwargs)
+        return (instead if _no_machine_code[-1] else method)(*args, **kwargs)
 
     return chosen
 

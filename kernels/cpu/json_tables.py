@@ -381,7 +381,7 @@ def write_rows(columns: Sequence[Column], *, escaped: bool = False, part: int = 
     kinds, arrays = [], []
     for column in columns:
         if isinstance(column, bytes):
-            kind, of = _SAME, [np.frombuffer(column + bytes(8), np.uint8)]  # is read eight bytes at a time
+            kind, of = _SAME, [np.frombuffer(column + bytes(8), np.uint8)]  # so that `_put` reads 8 bytes up to the end
         elif isinstance(column, np.ndarray):
             kind, of = _NUMBERS, [column[:0], column[:0], column]
         else:

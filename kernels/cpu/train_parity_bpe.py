@@ -26,7 +26,7 @@ class _Balance(NamedTuple):
     visited: I64s  # int64[words], the last step that merged in it
     total: F64s  # float64[languages], number of symbols of the texts to balance
     first: F64s  # float64[languages], the same before any merge
-    ratio: F64s  # float64[languages], the target compression of each; or empty
+    ratio: F64s  # float64[languages], target compressions; empty: the language with the most symbols is worst off
     exhausted: Bools  # bool[languages]
     recent: I64s  # int64[window], the last choices
     chosen: I64s  # int64[languages], how often each language is among the last choices
@@ -182,7 +182,7 @@ def _merge_pairs(words, grown, balance, limits, dev, work):
         (a, b), count = _parts(pairs[pair + known.KEY]), pairs[pair + known.COUNT]
         text, merges, merge_counts, new = known.take_merge(words, text, merges, merge_counts, a, b, count)
 
-        # 3. Merge in the words that each language knows to contain the pair
+        # 3. Merge the pair, in each language, in the words where it was born; it may have gone from some of them
         for language in range(2 * n):
             slots_of, mask, rows, _ = known.tables_of(slots, pairs, births)
             pair = slots_of[known.slot_of(slots_of, mask, rows, _key(language, a, b))] - 1

@@ -23,7 +23,7 @@ from gputok.kernels.cpu.trie import ROOT, follow
 from gputok.kernels.signatures import f64, i64, u32, u64
 
 RESET = 100_000.0
-"""Where a sum of SentencePiece is farther from 0, it is subtracted from all sums, so that rounding stays small."""
+"""As SentencePiece rounds sums (float32): one farther from 0 is subtracted from itself and all that follow."""
 
 
 def viterbi(data, start, end, tables):

@@ -63,6 +63,13 @@ def test_bytes_of_byte_fallback(opened):
         assert ours.decode_bytes(ids) == b" " + text.encode()
 
 
+def test_bytes_of_a_byte_token_with_a_sign():
+    """Rust and Python read it as a number."""
+    tokenizer = Tokenizer(models.BPE({"<0x+1>": 0}, [], byte_fallback=True))
+    theirs = tokenizers.decoders.ByteFallback().decode(["<0x+1>"])
+    assert tokenizer.token_bytes(0) == theirs.encode() == b"\x01"
+
+
 def test_bytes_of_other_tokens(opened):
     ours, theirs = opened("minilm-bert")
     for token in ("the", "##ing", "[CLS]", "漢"):

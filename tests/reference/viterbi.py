@@ -9,7 +9,7 @@ import numpy as np
 from tests.reference.strings import byte_strings, tokens_of, trie_strings
 
 RESET = 100_000.0
-"""Where a sum of SentencePiece is farther from 0, it is subtracted from all sums."""
+"""As SentencePiece rounds sums (float32): one farther from 0 is subtracted from itself and all that follow."""
 
 
 def viterbi(data, start, end, tables):

@@ -120,11 +120,11 @@ class BpeTrainer(Trainer):
             2**62 if self.max_token_length is None else min(self.max_token_length, 2**62),
             (self.continuing_subword_prefix or "").encode(),
         )
-        # Bytes are spelled so fast that their symbols need not be kept
-        whole = [spelled(words, ids, dtype)] if len(words) <= _WORDS_AT_ONCE and not words.byte_level else []
+        # Training asks for the parts twice or more: a few words are spelled once for all of these times, bytes anew
+        kept = [spelled(words, ids, dtype)] if len(words) <= _WORDS_AT_ONCE and not words.byte_level else []
 
         def parts() -> Iterable[tuple[Any, ...]]:
-            return whole or (spelled(part, ids, dtype) for part in words.slices(_WORDS_AT_ONCE))
+            return kept or (spelled(part, ids, dtype) for part in words.slices(_WORDS_AT_ONCE))
 
         progress = how.progress
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)

@@ -100,7 +100,7 @@ class Words(NamedTuple):
     """All words as tries."""
 
     tries: list[Trie]
-    shift: int  # of the arcs in the tries
+    shift: int  # an arc in the tries is piece << shift | length - 1, as in Seeds
     n_words: int  # occurrences of words
     n_characters: int  # occurrences of characters in words
 

@@ -277,7 +277,10 @@ def _slices(counter: Counter, batch: TextBatch, number: int) -> list[tuple[int, 
 
 
 def comes(queue: SimpleQueue[None]) -> bool:
-    """Waits a while for an item. A semaphore would not do: Ctrl-C amid its Python code can leave it locked for ever."""
+    """Waits a while for an item; returns whether it came.
+
+    A semaphore would not do: it is Python code, and Ctrl-C amid that can leave it locked for ever.
+    """
     with contextlib.suppress(Empty):
         queue.get(timeout=LOOK_SECONDS)
         return True

@@ -272,10 +272,11 @@ def encode(
 ) -> list[Encoding]:
     """Encodes texts and pairs of texts, in slices by several threads; the encodings are in the order of the inputs.
 
-    special: adds special tokens; offsets: all columns, not only ids; threads: None: all cores; slice_size: characters.
+    special: adds special tokens; offsets: all columns, not only ids; threads: as for `thread_count`;
+    slice_size: characters.
     """
     slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized, slice_size)]
-    # One thread encodes a short text: asking for the number of cores would take a tenth of its time.
+    # Of one slice, only the first text can be longer than that. Asking for the cores would take a tenth of a short one
     short = threads is None and len(slices) == 1 and sum(map(len, inputs[0])) <= slice_size
     n_threads = 1 if short else thread_count(threads)
 
@@ -294,16 +295,16 @@ def encode(
         parts = _pad(parts, pipeline.padding)
     encodings: list[Any] = [None] * len(inputs)
     for part in parts:
-        at: list[int] = part.inputs.tolist()
+        numbers: list[int] = part.inputs.tolist()
         owners: list[int] = part.owner.tolist()
         overflowing = None
         if owners:
-            texts = [inputs[at[owner]] for owner in owners]
+            texts = [inputs[numbers[owner]] for owner in owners]
             cut_off = views(merge(part.overflow), texts)
-            edges = np.searchsorted(part.owner, np.arange(len(at) + 1)).tolist()
+            edges = np.searchsorted(part.owner, np.arange(len(numbers) + 1)).tolist()
             overflowing = [cut_off[first:last] for first, last in itertools.pairwise(edges)]
-        finished = views(merge(part.rows), [inputs[i] for i in at], overflowing)
-        for i, encoding in zip(at, finished, strict=True):
+        finished = views(merge(part.rows), [inputs[i] for i in numbers], overflowing)
+        for i, encoding in zip(numbers, finished, strict=True):
             encodings[i] = encoding
         for i, encoding in part.others.items():
             encodings[i] = encoding.with_texts(inputs[i])

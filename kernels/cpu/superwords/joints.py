@@ -46,7 +46,7 @@ class Joints(NamedTuple):
     begin: I64s  # int64[n + 1], where those of each age begin in `text`
     pairs: Pairs  # of ages; the rank of a pair + 256 is the age that it becomes
     merged: U32s  # uint32[n - 256], the age that each rank becomes
-    edges: U16s  # uint16[ids], the last byte of each id, and the first one << 8
+    edges: U16s  # uint16[ids], of the token of each id: its last byte | its first byte << 8
     inside: U64s  # uint64[1024], bit last | first << 8: whether a token has these two bytes side by side
     nothing: int  # a number that is no age
 
