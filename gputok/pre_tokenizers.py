@@ -87,7 +87,7 @@ class PreTokenizer(Component):
         return Custom(pretok)
 
     def apply(self, pieces: Pieces) -> Pieces:
-        """Cuts each piece that is not an added token. The result has no empty pieces.
+        """Cuts each piece that is not an added token. The result has no empty pieces, but those that code has emptied.
 
         A pre-tokenizer that must know which pieces start a document (`Way.at_start`) finds that in `pieces.alignment`.
         Without an alignment, it assumes that the first piece of each document starts the document; call `mark_starts`

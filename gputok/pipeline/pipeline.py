@@ -138,9 +138,10 @@ class Pipeline(Unchanging):
             pieces = self.added.apart(pieces, normalizer)
         elif normalizer is not None:
             pieces = normalizer.apply(pieces.without_empty())
-        if pre_tokenizer is not None:
+        pieces = pieces.without_empty()
+        if pre_tokenizer is not None:  # what code has emptied stays a word
             pieces = pre_tokenizer.apply(pieces)
-        return (pieces._replace(alignment=None) if marked else pieces).without_empty()
+        return pieces._replace(alignment=None) if marked else pieces
 
     @property
     def way(self) -> Way:

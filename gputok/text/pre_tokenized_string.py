@@ -105,7 +105,7 @@ class PreTokenizedString:
         """Lets a function, mostly of a user, cut and change the text of each document."""
         data, offsets = gather(pieces.data, pieces.start, pieces.end)
         token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
-        # Each new piece has its bytes, the starts and the ends of the origins of these bytes in `data`, and its token
+        # Each new piece: its bytes, the starts and the ends of their origins in `data`, its token, and bytes beyond it
         parts: list[tuple[Any, ...]] = []
         rows = [0]
         for first, last in itertools.pairwise(pieces.rows.tolist()):
@@ -118,14 +118,19 @@ class PreTokenizedString:
                 shift = len(data) if split in empty else begin + split.original_shift
                 sides = [side + shift for side in split.alignment()]
                 cuts = [(0, None, -1)] if tokens is None else [(*token.offsets, token.id) for token in tokens]
-                parts += [(split.normalized_bytes()[a:b], sides[0][a:b], sides[1][a:b], id) for a, b, id in cuts]
+                spelled, n_beyond = split.normalized_bytes(), 0
+                if split.original and not split.normalized:  # a byte beyond the piece, which has none, has the origin
+                    sides = [np.array([shift]), np.array([shift + len(split.original.encode())])]
+                    spelled, n_beyond = np.zeros(1, np.uint8), 1
+                parts += [(spelled[a:b], sides[0][a:b], sides[1][a:b], id, n_beyond) for a, b, id in cuts]
             rows.append(len(parts))
-        columns = [*zip(*parts, strict=True)] or [()] * 4
+        columns = [*zip(*parts, strict=True)] or [()] * 5
         new_data, start, end = (np.concatenate([np.zeros(0, np.int64), *column]) for column in columns[:3])
         stops, ids = np.cumsum([0, *map(len, columns[0])], dtype=np.int64), np.array(columns[3], np.int64)
         origin = pieces.alignment and _composed(pieces, pieces.alignment, offsets, start, end)
         token = ids if (ids >= 0).any() else None
-        return Pieces(new_data.astype(np.uint8), stops[:-1], stops[1:], np.array(rows, np.int64), token, origin)
+        stop = stops[1:] - np.array(columns[4], np.int64)
+        return Pieces(new_data.astype(np.uint8), stops[:-1], stop, np.array(rows, np.int64), token, origin)
 
     def split(self, func: Callable[[int, NormalizedString], list[NormalizedString]]) -> None:
         """Replaces each split by the parts that `func(index, normalized)` returns, without empty parts.

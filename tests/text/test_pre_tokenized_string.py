@@ -158,6 +158,30 @@ def test_pieces_that_a_component_in_python_empties_keep_their_places():
             assert one == other, text
 
 
+@pytest.mark.parametrize("more", [[], ["WhitespaceSplit"], ["Digits", "UnicodeScripts"]])
+@pytest.mark.parametrize(
+    ("model", "tokens"), [("WordLevel", ["?", "12"]), ("WordLevel", ["?", ""]), ("WordPiece", "?1")]
+)
+def test_what_a_component_in_python_empties_stays_a_word(model, tokens, more):
+    def encoded(library):
+        vocab = {token: id for id, token in enumerate(tokens)}
+        made = library.Tokenizer(getattr(library.models, model)(vocab, unk_token="?"))
+        steps = library.pre_tokenizers
+        code = steps.PreTokenizer.custom(WithoutLetters())
+        made.pre_tokenizer = steps.Sequence([*(getattr(steps, name)() for name in more), code])
+        made.add_special_tokens(["<s>"])
+        texts = [*TEXTS, "", "12 ab <s>c 3", "éa"]
+        found = [made.encode(text) for text in texts]
+        columns = [(one.ids, one.tokens, one.offsets, one.word_ids) for one in found]
+        return columns, [one.ids for one in made.encode_batch(texts)], texts, made
+
+    (columns, ids, texts, made), (*expected, _, _) = encoded(gputok), encoded(tokenizers)
+    assert [columns, ids] == expected
+    found = np.concatenate([batch.ids for batch in made.encode_corpus(iter(texts))])
+    assert found.tolist() == [id for some in ids for id in some]
+    assert b"" not in dict(made.count_words(iter(texts)).items())
+
+
 def test_components_in_python_on_arrays():
     """In documents of several pieces; an added token stays, and a component that tokenizes makes one."""
     batch = TextBatch.from_strings(["a b", "<s>", "ﬁ c", "d e"])
