@@ -266,7 +266,7 @@ def check_random(seed, n):
 
 @pytest.mark.slow
 def test_random_patterns():
-    assert min(check_random(1, 180)) > 60
+    assert min(check_random(1, 90)) > 30
 
 
 @pytest.mark.full
