@@ -31,6 +31,7 @@ COMMANDS = {
     "made.npy": ("encode", "-t", "given.json", "text.txt", "-o", "made.npy", "--format=olmo"),
     "super.json": ("train", "text.txt", "--model=superbpe", "--vocab-size=2000", "--resume=work", "-o", "super.json"),
 }
+STARTING = b"Could not import runpy module", b"Fatal Python error: init_import_site"  # what Python says while it starts
 OLD = b"what had the name before"
 
 
@@ -103,7 +104,7 @@ def kill(output: str, how: signal.Signals, folder: pathlib.Path, moment: float) 
         # 130: as documented; -2, or an error of runpy: while Python itself still starts; 0: it was done
         usual = (130, -signal.SIGINT, 0) if how == signal.SIGINT else (-signal.SIGKILL, 0)
         errors = process.stderr.read()
-        starts = how == signal.SIGINT and errors.startswith(b"Could not import runpy module")
+        starts = how == signal.SIGINT and errors.startswith(STARTING)
         assert starts or process.returncode in usual, errors
         assert seconds < 1
 

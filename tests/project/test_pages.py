@@ -218,7 +218,7 @@ def test_every_line_runs_in_a_fresh_environment(folder, tmp_path):
     for line in dict.fromkeys(installs):
         if not any(name in line for name in LARGE):
             does(["bash", "-c", line], clone)
-    does(["pip", "install", "datasets", "tokenizers", "tiktoken", "gputok[docs]"], clone)
+    does(["pip", "install", "datasets", "tokenizers", "tiktoken", "torch", "gputok[docs]"], clone)
     does(["python", ".ci/docs/build.py", "site"], clone)
     for page in PAGES.values():
         program, lines = in_order(page)
