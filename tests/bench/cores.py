@@ -101,7 +101,7 @@ def cores(text: str, tokenizer: str, bandwidth: float) -> tuple[list[Work], str]
             works.append(process.apply(_measured, (name, text, tokenizer)))
     heads = "".join(f"{n:8}" for n in THREADS[:N_MEASURED]), "".join(f"{n:8}" for n in THREADS)
     lines = [
-        f"GB of text a second with so many threads, {bandwidth / 1e9:.0f} GB/s of memory; MB: a thread's memory",
+        f"GB of text a second by the number of threads, {bandwidth / 1e9:.0f} GB/s of memory; MB: a thread's memory",
         f"{'':32}{'measured':>{8 * N_MEASURED}}  {'predicted, not measured':>{8 * len(THREADS)}}",
         f"{'':16}{'lock':>7}{'MB':>7}  {heads[0]}  {heads[1]}  most of the time goes to",
         *(work.line(bandwidth) for work in works),

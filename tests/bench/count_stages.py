@@ -64,8 +64,8 @@ def table(speeds: list[Speed]) -> list[str]:
     """Returns the lines of a table of all stages, and for each kind of file the predicted speed of the whole."""
     head = "".join(f"{threads:9}" for threads in THREADS)
     lines = [
-        "stages of counting, each alone, GB of text a second with so many threads: "
-        f"{' and '.join(map(str, THREADS[:N_MEASURED]))} measured, the others predicted, not measured",
+        "stages of counting, each alone, GB of text a second by the number of threads: "
+        f"{' and '.join(map(str, THREADS[:N_MEASURED]))} measured, the others predicted",
         " " * 28 + head,
         *(speed.line() for speed in speeds),
         "all stages together, predicted, not measured:",
