@@ -681,8 +681,8 @@ def test_real_files(name, shared_tokenizer, corpus_sample):
         for _ in range(1500)
     ]
     for corpus in ("en", "code", "multi", "zh"):
-        sample = corpus_sample(corpus, 60_000)
-        texts += [sample[i : i + 3000] for i in range(0, len(sample), 3000)]
+        sample = corpus_sample(corpus, 45_000)
+        texts += [sample[i : i + 1500] for i in range(0, len(sample), 1500)]
     found, expected = ours.encode_batch(texts), theirs.encode_batch(texts)
     for one, other in zip(found, expected, strict=True):
         same(one, other)
