@@ -195,7 +195,7 @@ def first_difference(one: Sequence[Any], other: Sequence[Any]) -> int:
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warns at the line that called this package, however deep in it the reason was found."""
     frame, level = sys._getframe(), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("gputok", "contextlib"):
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in ("gputok", "contextlib"):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, level)
 

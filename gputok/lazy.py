@@ -44,7 +44,7 @@ def attach(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any],
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         with without_collection():
             home = importlib.import_module(f"gputok.{homes.get(name, name)}")
-            if not gc.get_freeze_count():  # it would look at all that is new in each of its generations
+            if not gc.get_freeze_count():  # the collector would look at all that is new, once for each generation
                 gc.freeze()
                 gc.unfreeze()  # to the oldest generation
         value = home if homes.get(name, name) == name else getattr(home, name)

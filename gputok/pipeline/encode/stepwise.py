@@ -123,7 +123,7 @@ def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tupl
         last = len(pieces.alignment.start) - 1
         start = pieces.alignment.start[np.minimum(tokens.start, last)].astype(np.int64)
         end = pieces.alignment.end[np.clip(tokens.end - 1, 0, last)].astype(np.int64)
-        end = np.where(tokens.start < tokens.end, end, start)
+        end = np.where(tokens.start < tokens.end, end, start)  # no bytes: the token of a piece that code has emptied
     word_start, word_end = (np.repeat(edge, np.diff(tokens.rows)) for edge in (pieces.start, pieces.end))
     beyond = np.flatnonzero(tokens.end > word_end)
     if len(data) == 0 or (data.max() < 0x80 and not len(beyond)):

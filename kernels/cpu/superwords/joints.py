@@ -79,7 +79,11 @@ def joints(symbols: np.ndarray, merges: np.ndarray, n_ids: int) -> Joints | None
 
 @kernel(u32[:], i64[:])
 def _find_lengths(parts, begin):
-    """Writes where the bytes of each age begin; the parts of a token have lower ages."""
+    """Writes where the bytes of each age begin; the parts of a token have lower ages.
+
+    Bounds: begin[-1] is at most the bytes of the vocabulary, since ages are different tokens, each as long as its parts
+    together: `made` is looked up by its bytes, and `wrong_merge` of compiled.py checks the lengths of a file's merges.
+    """
     for age in range(len(begin) - 1):
         length = np.int64(1)
         if age >= 256:
