@@ -164,10 +164,16 @@ class _Devices:
             return
         group = self._group(self._held, self._workers.next_position())
         self._held, self._held_bytes = [], 0
-        # After a device has failed there is no room, and its error is raised as soon as its thread has ended
-        self._wait_for(lambda: comes(self._room) and not self._stopped.is_set())
+        self._wait_for(self._has_room)
         self._groups.put(group)
         self._workers.handed_out(group.n_bytes)
+
+    def _has_room(self) -> bool:
+        """Waits a while for room; after a device has failed, for the end of all: `_wait_for` then raises its error."""
+        has_room = comes(self._room)
+        if self._stopped.is_set():
+            wait(self._work)
+        return has_room and not self._stopped.is_set()
 
     def _group(self, batches: Sequence[TextBatch | RawLines], position: int) -> Batch:
         def checked() -> Batch:
