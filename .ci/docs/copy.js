@@ -2,7 +2,7 @@
 addEventListener("DOMContentLoaded", () => {
   if (!navigator.clipboard) return;
   for (const block of document.querySelectorAll("main pre, .pdoc-code")) {
-    if (block.closest(".output_area, .jp-OutputArea, .docstring .signature") || block.querySelector("pre")) continue;
+    if (block.closest(".output_area, .jp-OutputArea, .signature") || block.querySelector("pre")) continue;
     const button = document.createElement("button");
     button.className = "copy";
     button.textContent = "Copy";
