@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from gputok.kernels.cuda.device import CUBINS
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCRIPT = ROOT / ".ci" / "card"
@@ -75,6 +76,7 @@ def machine(tmp_path) -> dict[str, str]:
 )
 def test_each_call_runs_on_a_stand_in(call, n_ok, n_same, machine, tmp_path):
     """Results are compared; what fails (a test, above; a tree has no cubins) is logged and does not end the call."""
+    n_ok += any(CUBINS.glob("*.cubin"))
     done = run(call, **machine)
     log = (tmp_path / "out" / call / "log").read_text()
     assert log.count(" ok  ") == n_ok and log.count("same: ") == n_same and "decides: " in log, log + done.stderr
