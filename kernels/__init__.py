@@ -27,10 +27,10 @@ def rises_by_one(numbers: Array) -> bool:
 
 
 class Veto(NamedTuple):
-    """Limits of superwords, tokens that contain spaces. Training BPE does not count pairs that would break a limit.
+    """Limits of tokens that contain spaces. Training BPE does not count pairs whose token would break a limit.
 
-    A token may have at most `max_words` words (parts between spaces), and fewer than `max_characters` characters. It has
-    no colon before a space, unless `colons`.
+    A token may have at most `max_words` words (parts between spaces), and fewer than `max_characters` characters. It
+    has no colon before a space, unless `colons`.
     """
 
     max_words: int = 2**28 - 1
@@ -47,8 +47,8 @@ class BpeLimits(NamedTuple):
     max_token_length: int = 2**62  # in initial symbols; pairs of this length or more are not counted
     prefix: bytes = b""  # continuing_subword_prefix, stripped from the right part of a merge
     veto: Veto | None = None  # None: every token may be merged
-    # True: of equally frequent pairs, the pair of fewer initial symbols is merged first, then that of the smaller string,
-    # as in SentencePiece; False: the smaller pair of ids, as in tokenizers
+    # True: of equally frequent pairs, that of fewer initial symbols comes first, then that of the smaller string, as in
+    # SentencePiece; False: the smaller pair of ids, as in tokenizers
     shorter_first: bool = False
 
 
@@ -184,7 +184,7 @@ class BpeTables(NamedTuple):
     # uint32[variants, n]: symbol + 1 of each character or, if n is 256, of each byte; 0: none
     symbols: U32x2
     variant: I64s  # int64[4]: row of `symbols` for a character that is (1: not first) + (2: last) in its word
-    # both made by `encode_words.characters.character_tables`, if there are `byte_ranks` and ranks are in order; or empty
+    # both of `encode_words.characters.character_tables`, if there are `byte_ranks` and ranks are in order; else empty
     characters: U32s
     edges: U32s
     fallback: U32s  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
