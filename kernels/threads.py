@@ -133,7 +133,7 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
 
 
 def results(task: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], threads: int) -> list[Result]:
-    """Returns [task(*a) for a in arguments] when all results are there. It works by `share`, which is cheaper than `run`.
+    """Returns [task(*a) for a in arguments] when all results are there; by `share`, which is cheaper than `run`.
 
     >>> results(pow, [(n, 2) for n in range(4)], threads=2)
     [0, 1, 4, 9]
@@ -300,7 +300,7 @@ def in_order(
         most, submit = 0, _Own  # this thread does all work, so none can be ready earlier
 
     def first() -> tuple[Tag, Result]:
-        # A function of its own: a variable of the generator would keep a result in memory until the next one is asked for
+        # A function of its own: a variable of the generator would keep the result in memory until the next is asked for
         tag, result = begun.popleft()
         return tag, result()
 

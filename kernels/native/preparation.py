@@ -1,4 +1,4 @@
-"""Announces the compiling of kernels, and measures the time of loading and compiling, so that rates can leave it out."""
+"""Announces the compiling of kernels, and measures the time of loading and compiling, so that rates leave it out."""
 
 from __future__ import annotations
 
