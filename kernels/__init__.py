@@ -62,7 +62,7 @@ class ParityLimits(NamedTuple):
     prefix: bytes = b""
     global_merges: int = 0  # how many first merges use the sum of the counts of all languages
     dev: bool = False  # balance the lengths of development words instead of training words
-    # The compression that each language should reach; empty: the language whose words have most symbols comes first
+    # The compression that each language should reach; empty: the language with the most symbols comes first
     ratio: tuple[float, ...] = ()
     # If `window` isn't 0, a language waits while its share of the last `window` choices is above `threshold`
     window: int = 0

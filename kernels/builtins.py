@@ -112,8 +112,8 @@ class Builtins(NamedTuple):
     measure: Callable[[list[Any]], int]
     """The number of characters of the texts in a list; -1 if not all are str."""
     take: Callable[[Iterator[Any], list[Any], int], int]
-    """(iterator, list, n) -> what is left of n. Appends items to the list; each str takes its number of characters + 1
-    from n. Stops when n is used up, when no item is left, or after an item that is no str or of a subclass of str."""
+    """(iterator, list, n) -> what is left of n. Appends items to the list; a str takes its number of characters + 1 from
+    n. Stops when n is used up, when no item is left, or after an item of another class, also of a subclass of str."""
     variable: ctypes.c_int64
     """The address of what machine code knows, a `Known`."""
 
@@ -136,8 +136,8 @@ class Builtins(NamedTuple):
         It calls what it replaced where it can't go on. `_texts` of a tokenizer is (version, any object, address of a
         `Maker` or 0, finish): machine code encodes if the version is the object `versions[0]`, and calls finish(result,
         text, special) if the result is no encoding. `_later` of an encoding is None, or a tuple: if its item 5 is 0,
-        item 0 is an object whose attribute `address` is that of a `Maker`, or 0; item 1 has the ids (bytes), item 2 is
-        the text, and item 3 is 1 with special tokens, else 0.
+        item 0 is an object that keeps a `Maker` alive and has its address, or 0, as attribute `address`; item 1 has the
+        ids (bytes), item 2 is the text, and item 3 is 1 with special tokens, else 0.
         """
         encode, properties = vars(tokenizer)["encode"], [vars(encoding)[name] for name in _PROPERTIES]
         if not inspect.isfunction(encode) or not all(isinstance(found, property) for found in properties):
