@@ -112,8 +112,8 @@ class Builtins(NamedTuple):
     measure: Callable[[list[Any]], int]
     """The number of characters of the texts in a list; -1 if not all are str."""
     take: Callable[[Iterator[Any], list[Any], int], int]
-    """(iterator, list, n) -> what is left of n. Appends items to the list; a str takes its number of characters + 1 from
-    n. Stops when n is used up, when no item is left, or after an item of another class, also of a subclass of str."""
+    """(iterator, list, n) -> what is left of n. Appends items to the list; a str takes its number of characters + 1
+    from n. Stops when n is used up, no item is left, or after an item of another class, also a subclass of str."""
     variable: ctypes.c_int64
     """The address of what machine code knows, a `Known`."""
 
