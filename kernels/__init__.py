@@ -17,26 +17,26 @@ from typing import Any
 from gputok.kernels.signatures import F64s, I32s, I64s, NamedTuple, U8s, U8x2, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
 Array = Any  # numpy.ndarray or cupy.ndarray; a comment beside each name gives dtype and shape
-DEAD = 0xFFFF  # a transition of an Automaton that can't lead to a match
+DEAD = 0xFFFF  # in place of the next state of an Automaton: no match can follow
 
 
 def rises_by_one(numbers: Array) -> bool:
-    """Whether each number is the one before plus 1: uint32[n]."""
+    """Whether each number of uint32[n] is the number before it plus 1."""
     n = len(numbers)
     return not n or (int(numbers[-1]) - int(numbers[0]) == n - 1 and bool((numbers[1:] > numbers[:-1]).all()))
 
 
 class Veto(NamedTuple):
-    """Which tokens of several words may not be merged. The pairs that would become such tokens don't count.
+    """Limits of tokens that contain spaces. Training BPE does not count pairs whose token would break a limit.
 
-    Words are what stands between spaces. A token may have at most `max_words` of them, and fewer than `max_characters`
-    characters. It has no colon before a space, unless `colons`.
+    A token may have at most `max_words` words (parts between spaces), and fewer than `max_characters` characters. It
+    has no colon before a space, unless `colons`.
     """
 
     max_words: int = 2**28 - 1
     max_characters: int = 2**28 - 1
     colons: bool = True
-    space: bytes = b" "  # how the strings of the tokens write a space
+    space: bytes = b" "  # what stands for a space in the strings of the tokens
 
 
 class BpeLimits(NamedTuple):
@@ -47,7 +47,7 @@ class BpeLimits(NamedTuple):
     max_token_length: int = 2**62  # in initial symbols; pairs of this length or more are not counted
     prefix: bytes = b""  # continuing_subword_prefix, stripped from the right part of a merge
     veto: Veto | None = None  # None: every token may be merged
-    # Of equally frequent pairs, that of fewer initial symbols comes first, then the smaller string, as in
+    # True: of equally frequent pairs, that of fewer initial symbols comes first, then that of the smaller string, as in
     # SentencePiece; False: the smaller pair of ids, as in tokenizers
     shorter_first: bool = False
 
@@ -62,7 +62,7 @@ class ParityLimits(NamedTuple):
     prefix: bytes = b""
     global_merges: int = 0  # how many first merges use the sum of the counts of all languages
     dev: bool = False  # balance the lengths of development words instead of training words
-    # Target compression of each language; empty: the longest language comes first
+    # The compression that each language should reach; empty: the language with the most symbols comes first
     ratio: tuple[float, ...] = ()
     # If `window` isn't 0, a language waits while its share of the last `window` choices is above `threshold`
     window: int = 0
@@ -75,8 +75,8 @@ class BpeMerges(NamedTuple):
     left: U32s  # uint32[m], token ids
     right: U32s  # uint32[m]
     merged: U32s  # uint32[m]
-    # int64[m], of each pair when it was chosen. They fall from merge to merge, unless languages take turns, or two
-    # merges spell the same string
+    # int64[m], how often each pair occurred when it was chosen. A count is at most that of the merge before, unless
+    # languages take turns, or two merges make the same string
     count: I64s
     tokens: U8s  # uint8[bytes], the strings of all tokens, one after the other
     token_offsets: I64s  # int64[tokens + 1]
@@ -85,10 +85,10 @@ class BpeMerges(NamedTuple):
 class Automaton(NamedTuple):
     """The tables of a pattern: a deterministic automaton over classes of characters, one character looked ahead.
 
-    The walk begins in state 0 at the first character of a match. If `accept[state, class]` holds for the next
-    character, a match may end before that character; the match ends at the last such position before the walk dies (the
-    tables contain the leftmost-first order). If there is none, the first character is a *gap* character; neighbouring
-    gap characters are one piece.
+    The walk begins in state 0 at the first character of a match. If `accept[state, class]` is 1 for the class of the
+    next character, a match may end before that character. The match ends at the last such position before the walk
+    comes to DEAD: the tables are made so that this is the match that a regular expression prefers (leftmost-first). If
+    there is none, the first character is a *gap* character; neighbouring gap characters are one piece.
     """
 
     ascii_class: U8s  # uint8[128], class of each ASCII character
@@ -96,8 +96,9 @@ class Automaton(NamedTuple):
     member: U8x2  # uint8[n_pages, 128]; class of code point c: member[page[c >> 7], c & 127]
     delta: U16x2  # uint16[n_states, n_classes + 1], next state or DEAD; the last column is end of text
     accept: U8x2  # uint8[n_states, n_classes + 1], 1: a match may end before a character of that class
-    # uint8[n_classes, n_classes]; (a, b): text may be cut between a and b, and each part walked as a text of its own.
-    # The left part needs an end of text after it: its last match may not be decided before the walk sees that end, or b
+    # uint8[n_classes, n_classes]; strong[a, b] is 1 if a text may always be cut between characters of classes a and b,
+    # and each part walked alone. The left part needs an end of text after it: without that, or b, the walk may not know
+    # where its last match ends
     strong: U8x2
     gapless: bool  # no text has a gap character
 
@@ -166,9 +167,9 @@ class Strings(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Ranks of pairs of numbers below 2**bits, in one 64-bit word a slot."""
+    """A hash table of pairs of numbers below 2**bits and their ranks; a slot has both in one 64-bit number."""
 
-    slots: U64s  # uint64[capacity], (left << bits | right) << 64 - 2 * bits | rank; FREE
+    slots: U64s  # uint64[capacity], (left << bits | right) << 64 - 2 * bits | rank; or FREE
     bits: int
 
 
@@ -183,7 +184,7 @@ class BpeTables(NamedTuple):
     # uint32[variants, n]: symbol + 1 of each character or, if n is 256, of each byte; 0: none
     symbols: U32x2
     variant: I64s  # int64[4]: row of `symbols` for a character that is (1: not first) + (2: last) in its word
-    # of `encode_words.characters.character_tables`, if there are `byte_ranks` and ranks are in order; else empty
+    # both of `encode_words.characters.character_tables`, if there are `byte_ranks` and ranks are in order; else empty
     characters: U32s
     edges: U32s
     fallback: U32s  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
@@ -193,20 +194,21 @@ class BpeTables(NamedTuple):
     unk: U32s  # uint32[0 or 1]: symbol of the unknown token, NONE if the vocabulary lacks it; empty: no unknown token
     fuse_unk: bool
     dropout: float
-    # Words may be cut between two characters if no merge reaches across: the characters are not side by side in a token
-    # (`inside`, pairs of code points), nor their bytes in one that begins or ends within a character (`crossing`)
+    # Words may be cut between two characters if no merge reaches across: no token has these characters side by side
+    # (`inside`: the pairs of code points in tokens), and no token that begins or ends within a character has the last
+    # byte of the first and the first byte of the second side by side (`crossing`)
     divisible: bool
     inside: Pairs
     crossing: U8x2  # uint8[256, 256]
     harmless: bool  # words with unknown characters may be cut too: each such character becomes the tokens of its bytes
-    # a merge can spell its own left part again: only the queue of `tokenizers` gives the right result
+    # a merge can make its own left part again: only merging in the order of the queue of `tokenizers` is right
     ordered: bool
 
 
 class WordPieceTables(NamedTuple):
     """A WordPiece model as arrays."""
 
-    edges: U64x2  # uint64[capacity, 2] of build_trie
+    edges: U64x2  # uint64[capacity, 2], the trie of tokens that `trie.build_trie` makes
     prefix: U8s  # uint8[n]: continuing_subword_prefix
     unk: int  # id of the unknown token, or NONE
     max_chars: int  # a longer word is unknown
@@ -223,7 +225,7 @@ class WordLevelTables(NamedTuple):
 class UnigramTables(NamedTuple):
     """A Unigram model as arrays."""
 
-    edges: U64x2  # uint64[capacity, 2] of build_trie
+    edges: U64x2  # uint64[capacity, 2], the trie of tokens that `trie.build_trie` makes
     scores: F64s  # float64[n_tokens], by id
     unk: int  # id of the unknown token, or -1
     unk_score: float

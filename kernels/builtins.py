@@ -1,19 +1,21 @@
-"""Builtin functions of machine code, which take and make Python's objects: no Python code between a text and its ids.
+"""Builtin functions of machine code, which take and make Python's objects: no Python code runs from a text to its ids.
 
     encode_ids(call, text, flags)                    the ids of a text, by a kernel
     encode_one(maker, text, special)                 the `Encoding` of a text
     encode_each(maker, texts, n, special, least)     the encodings of a list of n texts
+    claim(maker)                                     takes a maker (see `Maker`) that no other thread uses
     measure(texts)                                   the number of characters of a list of texts
-    take(iterator, list, n)                          more texts of an iterator, in a list
-    list_ids(ids)                                    a list of ids
-    Tokenizer.encode                                 of the classes themselves, see `Builtins.take_over`
-    Encoding.ids, Encoding.tokens, Encoding.offsets
+    take(iterator, list, n)                          appends texts of an iterator to a list
+    list_ids(ids)                                    the list of the ids in a bytes object
+    Tokenizer.encode                                 replaces the method of the class, see `Builtins.take_over`
+    Encoding.ids, Encoding.tokens, Encoding.offsets  replace the properties of the class, likewise
 
-Ids are uint32 in a bytes object: it is made by one copy, and has nothing for Python's garbage collector. Only the list
-that a user asks for has an object for each id.
+Ids are uint32 in a bytes object, which is made by one copy, and at which Python's garbage collector does not look. Only
+a list that a user asks for has an object for each id.
 
-kernels/cpu/objects.py is their code. It calls functions of Python's stable interface, whose addresses
-`builtin_functions` tells the library: one library serves every Python. Wheels and the checked build have them.
+Their code is in kernels/cpu/objects.py. It calls functions of Python's stable C interface, whose addresses
+`builtin_functions` writes to the library, so that one library serves every version of Python. There are builtin
+functions in wheels and in the checked build (GPUTOK_CHECK=1), but not if Numba compiles the kernels otherwise.
 """
 
 from __future__ import annotations
@@ -42,11 +44,11 @@ _ONE = 0x08  # METH_O: f(self, argument)
 
 
 def _for_ever(one: _Object) -> _Object:
-    """Returns an object that is never freed: it has a reference that nobody gives back.
+    """Returns the same object with a reference that nobody gives back, so that it is never freed.
 
-    Builtin functions refer to their definitions, and machine code to objects, by bare addresses. A list of these
-    objects would not do: Python empties modules when it ends, and what lives longer still encodes, in `__del__` or in
-    another thread. They are few: made when a module is imported, and when a vocabulary has twice the size.
+    Builtin functions refer to their definitions, and machine code to objects, by addresses, which keep nothing alive. A
+    list of them in this module would not do: Python empties modules when it ends, and what lives longer still encodes,
+    in `__del__` or in another thread. They are few: made at import, and when a vocabulary has twice the size.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
     return one
@@ -56,7 +58,7 @@ _CALL, _MAKER = _for_ever(b"gputok call"), _for_ever(b"gputok maker")
 
 
 def _capsule(handle: Handle, name: bytes) -> Any:
-    """The address of a handle, which the caller keeps alive, in an object of Python that nothing else can pass for."""
+    """A capsule with the address of a handle that the caller keeps alive; machine code takes no other object for it."""
     new = ctypes.pythonapi.PyCapsule_New
     new.argtypes, new.restype = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p], ctypes.py_object
     return new(handle.address, name, None)
@@ -92,13 +94,13 @@ class _Attribute(ctypes.Structure):
 
 
 class Builtins(NamedTuple):
-    """The builtin functions. Who calls them keeps the memory of the calls and makers alive."""
+    """The builtin functions. The caller keeps the memory of `new_call`, and each `Maker`, alive while it uses them."""
 
     encode_ids: Callable[[Any, str, int], bytes | int]
     """(call of `new_call`, text, flags) -> the ids; or the negative result of the kernel, -1 for too long a text."""
     encode_one: Callable[[Any, str, int], Any]
-    """(address of a `Maker`, text, 1: with special tokens) -> an object with the attribute; or the ids, if they are too
-    many for the maker, or a negative number: -3 if another thread uses the maker."""
+    """(address of a `Maker`, text, 1: with special tokens) -> an encoding: an object of the class of the maker; or the
+    ids, if they are too many for the maker; or a negative number: -3 if another thread uses the maker."""
     encode_each: Callable[[Any, list[str], int, int, int], list[Any] | tuple[list[Any]]]
     """(address of a `Maker`, texts, their number, 1: with special tokens, least) -> what `encode_one` gives for each,
     in a list; in a tuple with that list, if not all are encodings. Other threads can run while more than `least` bytes
@@ -110,35 +112,36 @@ class Builtins(NamedTuple):
     measure: Callable[[list[Any]], int]
     """The number of characters of the texts in a list; -1 if not all are str."""
     take: Callable[[Iterator[Any], list[Any], int], int]
-    """(iterator, list, n) -> what is left of n. Appends items; a text takes one more than its characters of n. Until n
-    is used up, an item is no str (or of a subclass: it takes nothing of n), or no item is left."""
+    """(iterator, list, n) -> what is left of n. Appends items to the list; a str takes its number of characters + 1
+    from n. Stops when n is used up, no item is left, or after an item of another class, also a subclass of str."""
     variable: ctypes.c_int64
     """The address of what machine code knows, a `Known`."""
 
     def share_integers(self, n: int) -> None:
         """From now on, lists of ids share the objects of the numbers below n, each made when it is first needed."""
-        with _SHARING:  # two threads could leave the smaller table
+        with _SHARING:  # else of two threads, the one with the smaller table might write last
             address = _of_known(self.variable, "numbers").value
             if (known := ctypes.c_int64.from_address(address).value) >= n:
                 return
             numbers = np.frombuffer((ctypes.c_int64 * (1 + known)).from_address(address), np.int64)
-            n = 1 << (n - 1).bit_length()  # tables double, since those before are kept
+            n = 1 << (n - 1).bit_length()  # a power of two: older tables are never freed, so only few must be made
             larger = _for_ever(np.zeros(1 + n, np.int64))
             larger[0], larger[1 : 1 + known] = n, numbers[1:]
-            # Another thread may still use the table before
+            # The table before is not freed: another thread may still use it
             _of_known(self.variable, "numbers").value = _where(larger)
 
     def take_over(self, tokenizer: type, encoding: type, versions: list[object]) -> None:
-        """Replaces a method and some properties by machine code, which calls what it replaces if it can't go on.
+        """Replaces Tokenizer.encode and three properties of Encoding by machine code.
 
-        `_texts` of a tokenizer is (version, any object, address of a `Maker` or 0, what finishes an encoding). Machine
-        code encodes if the version is `versions[0]`. If it finds anything but an encoding, it calls finish(found, text,
-        special). `_later` of an encoding is None, or a tuple; if item 5 is 0, item 1 has its ids (bytes), and item 0,
-        which it keeps alive, an attribute `address`: of a `Maker`, or 0; item 2 is the text, item 3 as in `encode_one`.
+        It calls what it replaced where it can't go on. `_texts` of a tokenizer is (version, any object, address of a
+        `Maker` or 0, finish): machine code encodes if the version is the object `versions[0]`, and calls finish(result,
+        text, special) if the result is no encoding. `_later` of an encoding is None, or a tuple: if its item 5 is 0,
+        item 0 is an object that keeps a `Maker` alive and has its address, or 0, as attribute `address`; item 1 has the
+        ids (bytes), item 2 is the text, and item 3 is 1 with special tokens, else 0.
         """
         encode, properties = vars(tokenizer)["encode"], [vars(encoding)[name] for name in _PROPERTIES]
         if not inspect.isfunction(encode) or not all(isinstance(found, property) for found in properties):
-            return  # it is done, and a module was imported again
+            return  # they are replaced already, and a module was imported again
         objects: dict[str, Any] = {"texts": sys.intern("_texts"), "address": sys.intern("address")}
         objects |= {"add_special_tokens": sys.intern("add_special_tokens"), "versions": versions, "encode": encode}
         objects |= {name: found.fget for name, found in zip(_PROPERTIES, properties, strict=True)}
@@ -161,7 +164,7 @@ class Builtins(NamedTuple):
 
 
 def _of_known(variable: ctypes.c_int64, name: str) -> ctypes.c_int64:
-    """A number that machine code knows; one of 64 bits is written at once."""
+    """A field of the `Known` of this process, as a number; other threads never see it half written."""
     return ctypes.c_int64.from_address(variable.value + 8 * WORDS * Known._fields.index(name))
 
 
@@ -171,7 +174,7 @@ def _know(variable: ctypes.c_int64, **values: int) -> None:
 
 
 def _finds_items() -> bool:
-    """Whether items and classes stand in lists, tuples and headers where all versions of Python so far have them."""
+    """Whether lists, tuples and objects have their items and classes at the same offsets as in all Pythons so far."""
     items = [None] * 3
     pair = items, None
     size, _, room = (ctypes.c_ssize_t * 3).from_address(id(items) + object.__basicsize__)
@@ -198,7 +201,7 @@ def _builtin(function: Any, flags: int) -> Any:
 
 @functools.cache
 def builtin_functions() -> Builtins | None:
-    """The builtin functions; None: Numba compiles the kernels, or Python keeps items elsewhere than so far."""
+    """The builtin functions; None: Numba compiles the kernels, or `_finds_items` is False."""
     if not choose().has_builtins or not _finds_items():
         return None
     if (library := choose().library) is None:
@@ -232,7 +235,7 @@ def _address(function: Any) -> int:
 
 @functools.cache
 def _entry(kernel: Any) -> int:
-    """The address of the entry of a kernel of numbers."""
+    """The address of the entry (see kernels/wheel/entries.py) of a kernel whose arguments are numbers."""
     if choose().library is not None:
         return address_of(kernel.entry)
 
@@ -266,10 +269,10 @@ def offset_of(kind: type, slot: str) -> int:
 
 
 def new_call(kernel: Any, handle: int, longest: tuple[int, int], ids: np.ndarray) -> tuple[Handle, Any]:
-    """Memory, which the caller keeps as long as the call, and the call: what `encode_ids` takes, and a `Maker`.
+    """Returns memory, which the caller keeps as long as the call, and the call: what `encode_ids` and `Maker` take.
 
-    kernel: of short texts; handle: the address of a handle, which the caller keeps alive; longest: the bytes of a text,
-    without and with special tokens; ids: where the kernel writes.
+    kernel: encodes short texts; handle: the address of its handle, which the caller keeps alive; longest: the most
+    bytes of a text, without and with special tokens; ids: the array to which the kernel writes ids.
     """
     memory = Handle(CallRecord, entry=_entry(kernel), handle=handle, longest=longest, ids=ids)
     return memory, _capsule(memory, _CALL)
@@ -279,7 +282,7 @@ class TokenTexts(NamedTuple):
     """The texts of tokens, by their ids, for `Encoding.tokens`."""
 
     texts: list[str | None]
-    """Of `new_texts`. None: not asked for yet. Machine code makes the text, if the id has a row, and keeps it here."""
+    """Made by `new_texts`. A text is None until it is asked for; then machine code makes it, if the id has a row."""
     rows: Any  # int32[the same number]: the row of each id, or -1
     data: Any  # uint8[], in UTF-8; row i is data[offsets[i]:offsets[i + 1]]
     offsets: Any  # int64[]
@@ -300,7 +303,9 @@ class ColumnCalls(NamedTuple):
 
 
 class Maker:
-    """What makes objects of a class with an attribute (owner, ids, text, special, None, flags), and their lists.
+    """What machine code needs to make encodings: objects of a class with one attribute, a tuple.
+
+    The tuple is (owner, ids, text, special, None, flags): the ids as bytes, special 1 with special tokens, else 0.
 
     Args:
         call: of `new_call`, which no other maker uses.
@@ -309,7 +314,7 @@ class Maker:
         owner: the first item.
         flags: the last item, a small number.
         most: the largest number of ids, without and with special tokens.
-        columns: None: the maker makes no attributes.
+        columns: what makes `tokens` and `offsets`; None: Python makes them.
 
     Attributes:
         address: what builtin functions take.
@@ -327,7 +332,7 @@ class Maker:
     ) -> None:
         slot = ctypes.pythonapi.PyType_GetSlot
         slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
-        # The owner keeps this object alive: a reference to it would keep it alive for ever. The others are kept here
+        # The owner refers to this maker: a reference back would keep both alive for ever. The others are kept here
         self._kept = kind, flags, columns
         self.fields = Handle(
             code.MakerRecord,
@@ -371,7 +376,7 @@ _GATHERED = 1 << 16
 
 
 def new_texts(n: int) -> list[str | None]:
-    """A list of n times None, at which Python's garbage collector need not look: it will have texts only."""
+    """A list of n times None, hidden from Python's garbage collector, as it will have nothing but None and texts."""
     texts: list[str | None] = [None] * n
     untrack = ctypes.pythonapi.PyObject_GC_UnTrack
     untrack.argtypes, untrack.restype = [ctypes.py_object], None

@@ -22,7 +22,7 @@ else:
     from collections import _tuplegetter
 
     class _Constructor:
-        """The `__new__` of a class until it is asked for, then a function of the fields."""
+        """Stands for the `__new__` of a class until the first use, which puts a function of the fields in its place."""
 
         def __get__(self, _, owner):
             owner = next(kind for kind in owner.__mro__ if "_fields" in vars(kind))
@@ -90,7 +90,7 @@ class Elements(NamedTuple):
 
 
 class Either(NamedTuple):
-    """One of several types: the same type wherever this name occurs among the arguments of a kernel."""
+    """One of several types: in each version of a kernel, all arguments with this name have the same type."""
 
     name: str
     types: tuple[Type, ...]
@@ -154,7 +154,7 @@ def _with(kind: Type, picked: dict[Either, Type]) -> Any:
 
 
 def chosen(kind: Type, code: str) -> Any:
-    """The type, with the alternatives whose elements have this code.
+    """The same type, but in place of each `Either` its alternative whose elements have this code.
 
     >>> chosen(type_of(U16orU32), "u4")
     Elements(code='u4', ndim=1)
@@ -180,8 +180,8 @@ def type_of(value: Any) -> Type:
 
 @functools.cache
 def _group(of: Any) -> TupleType:
-    # With `from __future__ import annotations`, they are names. `typing.get_type_hints` would compile each, which takes
-    # a millisecond for the handles of a tokenizer
+    # With `from __future__ import annotations`, annotations are strings, and here always names. `typing.get_type_hints`
+    # would compile each string, which takes a millisecond for the handles of a tokenizer
     names = vars(builtins) | vars(sys.modules[of.__module__])
     kinds = (getattr(kind, "__forward_arg__", kind) for kind in of.__annotations__.values())
     return TupleType(tuple(type_of(names[kind] if isinstance(kind, str) else kind) for kind in kinds), of)

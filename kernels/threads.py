@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Tag = TypeVar("Tag")
 Result = TypeVar("Result")
-# Symbols of distinct words; with fewer, threads that train BPE wait for each other too long
+# Symbols of distinct words for each thread that trains BPE: with fewer, threads wait for each other too long
 PLACES_PER_THREAD = 500_000
 Submit = Callable[..., "ThreadCall"]
 """submit(function, *arguments) lets a thread make a call, like the method of a thread pool."""
@@ -76,7 +76,7 @@ def run(
 
 
 def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threads: int) -> list[Result]:
-    """Returns work(taken) of each thread, this one among them; `taken` yields what the thread takes from all items.
+    """Returns work(taken) of each thread, the caller's among them; `taken` yields the items that this thread takes.
 
     Cheaper than `run` if each thread prepares something, or if items take long to make: they are not all made before
     the work begins. If a thread fails, or with Ctrl-C, the others stop after the item that they work on. So an item
@@ -94,7 +94,7 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
     first = [*itertools.islice(source, threads)]
     left, numbers, lock = itertools.chain(first, source), itertools.count(), allocate_lock()
     made: list[Result] = []
-    errors: list[tuple[int, BaseException]] = []  # each with the number of its item; Ctrl-C comes first
+    errors: list[tuple[int, BaseException]] = []  # each with the number of its item; -1: Ctrl-C
 
     def one() -> None:
         number = -1
@@ -133,7 +133,7 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
 
 
 def results(task: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], threads: int) -> list[Result]:
-    """Returns [task(*a) for a in arguments]: as `run` does, but all of them when all are there, by `share`.
+    """Returns [task(*a) for a in arguments] when all results are there; by `share`, which is cheaper than `run`.
 
     >>> results(pow, [(n, 2) for n in range(4)], threads=2)
     [0, 1, 4, 9]
@@ -161,7 +161,7 @@ class ThreadCall:
         self._pool, self._function, self._arguments = pool, function, arguments
         self._value: Any = None
         self._error: BaseException | None = None
-        self._made = allocate_lock()  # until the call has been made
+        self._made = allocate_lock()  # held until the call has been made
         self._made.acquire()
 
     def make(self) -> BaseException | None:
@@ -180,13 +180,13 @@ class ThreadCall:
         return not self._made.locked()
 
     def wait(self, seconds: float) -> bool:
-        """Waits at most so long; returns whether the call has been made."""
+        """Waits for the call, at most so many seconds; returns whether it has been made."""
         if self._made.acquire(timeout=seconds):
             self._made.release()
         return self.is_made
 
     def result(self) -> Any:
-        """Waits for the result, or raises the error of the call; this thread makes other calls meanwhile, if it may."""
+        """Waits for the result, or raises the error of the call. If the pool `helps`, makes other calls meanwhile."""
         while not self._made.acquire(blocking=False):
             if not self._pool.help():
                 self._made.acquire()
@@ -198,7 +198,7 @@ class ThreadCall:
 
 
 class _Own:
-    """A call that the thread which asks for the result makes then."""
+    """A call that is made when its result is asked for, by the thread that asks."""
 
     __slots__ = ("result",)
 
@@ -207,11 +207,11 @@ class _Own:
 
 
 class ThreadPool:
-    """Threads that make calls, in order.
+    """Threads that make calls, in the order of `submit`.
 
     Args:
         threads: how many threads.
-        helps: whether the thread that waits for results is one of them.
+        helps: whether the thread that waits for results is one of them, and makes calls meanwhile.
     """
 
     def __init__(self, threads: int, *, helps: bool = False) -> None:
@@ -224,7 +224,7 @@ class ThreadPool:
         call = ThreadCall(self, function, arguments)
         self._calls.put(call)
         self._n_calls += 1
-        # The first call is for this thread: a thread that is started takes longer than a short text
+        # With `helps`, the first call is for the thread that waits: starting a thread takes longer than a short text
         if len(self._threads) < min(self._most, self._n_calls - self._helps):
             import threading
 
@@ -234,7 +234,7 @@ class ThreadPool:
         return call
 
     def help(self) -> bool:
-        """Makes a call that waits; False if there is none, or if this thread is not one of those that make calls."""
+        """Makes a call that no thread has begun; returns False if there is none, or if the pool has no `helps`."""
         try:
             call = self._calls.get_nowait() if self._helps else None
         except Empty:
@@ -251,15 +251,15 @@ class ThreadPool:
             pass
 
     def _has_made_one(self) -> bool:
-        # A function of its own, so that a thread that waits holds no result
+        # A function of its own, so that a thread that waits for its next call does not keep the last one in memory
         call = self._calls.get()
         if call is not None:
             call.make()
         return call is not None
 
     def stop(self) -> None:
-        """Drops the calls that wait, and waits for those that are being made."""
-        # When Python ends, it closes the generators that are left. From Python 3.13 on, daemon threads never end then
+        """Drops the calls that no thread has begun, and waits for those that are being made."""
+        # When Python ends, it closes generators, which call this. From Python 3.13 on, daemon threads never end then
         if sys.is_finalizing():
             return
         with contextlib.suppress(Empty):
@@ -279,9 +279,9 @@ def in_order(
 
     If the caller stops early (an error, Ctrl-C), work that has not begun is dropped.
 
-    If as many tasks may wait as there are threads, this thread is one of them: while the next result is not there, it
-    works, and does not only wait for others. Some systems let two new threads share a core for the first milliseconds.
-    With fewer, the others would lack work while this thread, which begins new tasks, is busy.
+    If `ahead` is at least `threads`, the caller's thread is one of the threads: while the next result is not there, it
+    works, since some systems let two new threads share a core for the first milliseconds. If `ahead` is smaller, it
+    only waits: if it worked, the other threads would lack tasks, which only the caller's thread begins.
 
     Args:
         tasks: Pairs of a tag and a function `begin`. `begin(submit)` hands work to the threads, and returns a function
@@ -300,7 +300,7 @@ def in_order(
         most, submit = 0, _Own  # this thread does all work, so none can be ready earlier
 
     def first() -> tuple[Tag, Result]:
-        # A function of its own: a generator that held a result would keep it in memory until it is asked for the next
+        # A function of its own: a variable of the generator would keep the result in memory until the next is asked for
         tag, result = begun.popleft()
         return tag, result()
 

@@ -54,9 +54,9 @@ class Encoding:
     __slots__ = ("__dict__", "_later", "_whole")
 
     _later: tuple[Any, ...] | None
-    """Set while attributes are still to be computed: what makes them (`pipeline.encode.text.Texts`), and its data. Its
-    methods have the names of attributes, and take this tuple; those that return None leave the attribute to `encoding`,
-    which makes all. None: see `_whole`."""
+    """A tuple as long as attributes are still to be computed. Item 0 computes them (`Texts` of
+    pipeline/encode/text.py), the others are its data. It has methods for attributes, which take this tuple; if one of
+    them returns None, its method `encoding` makes all attributes. None: `_whole` has all attributes."""
     _whole: _Whole
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Encoding:
         self._whole, self._later = _Whole(rows, row, tuple(overflowing), shown), None
 
     def _made(self) -> _Whole:
-        """Returns the whole encoding, which is made now if that was left for later."""
+        """Returns `_whole`, which is computed now if `_later` is a tuple."""
         if (later := self._later) is not None:
             self._whole = later[0].encoding(later)._made()
             self._later = None
@@ -436,7 +436,7 @@ def views(
 
 
 def from_dict(value: dict[str, Any]) -> Encoding:
-    """Makes an Encoding of the JSON form that its pickles hold."""
+    """Makes an Encoding of the JSON form that pickles of Encodings have."""
     n = len(value["ids"])
     offsets = np.array(value["offsets"], np.int64).reshape(n, 2)
     columns = Columns(

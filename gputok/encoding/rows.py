@@ -1,4 +1,4 @@
-"""Many encodings in shared columns of one value for each token, made at first access: what comes after the model."""
+"""Many encodings as rows of shared columns. A column has one value for each token, and is made at its first access."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Columns:
         return value
 
     def column(self, name: str) -> Column:
-        """Returns a column by its name: the columns of some tokens are a source for those of others."""
+        """Returns a column by its name, as a `source` of other columns must."""
         return getattr(self, name)
 
     def one_value(self, name: str) -> int | None:
@@ -130,7 +130,7 @@ class LazyTable(dict[int, Any]):
 
 
 class Spelling(LazyTable):
-    """Id -> the text of the token, "" for None."""
+    """Id -> the text of the token; "" if `lookup` gives None."""
 
     def __init__(self, lookup: Callable[[int], str | None]) -> None:
         super().__init__(lambda id: lookup(id) or "")

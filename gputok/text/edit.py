@@ -31,7 +31,7 @@ def normalize_form(pieces: Pieces, name: str) -> Pieces:
 
 
 def inert_in(name: str) -> tuple[Any, Any, int]:
-    """The characters that a form leaves as they are in text that has no others (see `Normalizer.inert`)."""
+    """The characters that never change in text that has no others (see `Normalizer.inert`): page, member, n_inert."""
     page, member, n_inert = normalization_form(name)[:3]
     return page, member, int(n_inert)
 
@@ -73,7 +73,7 @@ def prepend(pieces: Pieces, text: str) -> Pieces:
 
 
 def _begun_by_nothing(pieces: Pieces, changed: Mask) -> Pieces:
-    """Aligns the first character of pieces with no text before them, as Prepend("") of tokenizers does."""
+    """Aligns the first character of each piece with the empty range before it, as Prepend("") of tokenizers does."""
     if pieces.alignment is None:
         return pieces
     start, end = (each.copy() for each in pieces.alignment)
@@ -91,9 +91,9 @@ def _begun_by_nothing(pieces: Pieces, changed: Mask) -> Pieces:
 def replace(pieces: Pieces, pattern: str | Regex, content: str) -> Pieces:
     """Replaces each match of a pattern by `content`."""
     start, end, rows = find_matches(pattern, pieces)
-    # `content` is aligned with the character before the end of the match: the last one that is replaced.
+    # `content` is aligned with the last character of the match, ...
     origin = end - 1
-    # More exactly with its first byte, so that content that replaces a text's first character begins at 0.
+    # ... with its first byte, so that content that replaces the first character of a text begins at 0.
     while np.count_nonzero(within := (pieces.data[origin] & 0xC0) == 0x80):
         origin -= within
     first = np.repeat(pieces.start, rows[1:] - rows[:-1])

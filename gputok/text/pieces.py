@@ -111,8 +111,8 @@ def joined(batches: Sequence[TextBatch]) -> TextBatch:
 class RawLines(NamedTuple):
     """Text of a file as it was read: its lines were not looked for, and it was not checked that it is UTF-8."""
 
-    data: Bytes  # uint8[n_bytes], whole lines; the newline of the last one may be missing
-    checked: Callable[[], TextBatch]  # looks for the lines; raises ValueError, or repairs what is not UTF-8
+    data: Bytes  # uint8[n_bytes], whole lines; the newline of the last line may be missing
+    checked: Callable[[], TextBatch]  # looks for the lines; if text is not UTF-8, repairs it or raises ValueError
 
 
 @public("gputok.text")

@@ -102,10 +102,11 @@ class PreTokenizedString:
 
     @classmethod
     def changed_by(cls, code: Callable[[PreTokenizedString], None], pieces: Pieces) -> Pieces:
-        """Lets a function, mostly of a user, cut and change the text of each document."""
+        """Lets a function, mostly of a user, cut and change the text of each document; returns the new pieces."""
         data, offsets = gather(pieces.data, pieces.start, pieces.end)
         token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
-        # Each new piece: its bytes, the starts and the ends of their origins in `data`, its token, and bytes beyond it
+        # Of each new piece: its bytes, the starts and the ends of their origins in `data`, the id of its added token or
+        # -1, and how many of the bytes lie beyond the piece
         parts: list[tuple[Any, ...]] = []
         rows = [0]
         for first, last in itertools.pairwise(pieces.rows.tolist()):
@@ -114,12 +115,12 @@ class PreTokenizedString:
             empty = [split for split, _ in text._splits if not split.original]
             code(text)
             for split, tokens in text._splits:
-                # What is inserted into an empty piece comes from no byte: from the position after all, which gives 0
+                # What is inserted into an empty piece comes from no byte: for len(data), `_composed` gives 0
                 shift = len(data) if split in empty else begin + split.original_shift
                 sides = [side + shift for side in split.alignment()]
                 cuts = [(0, None, -1)] if tokens is None else [(*token.offsets, token.id) for token in tokens]
                 spelled, n_beyond = split.normalized_bytes(), 0
-                if split.original and not split.normalized:  # a byte beyond the piece, which has none, has the origin
+                if split.original and not split.normalized:  # the piece has no bytes: one beyond it keeps the origin
                     sides = [np.array([shift]), np.array([shift + len(split.original.encode())])]
                     spelled, n_beyond = np.zeros(1, np.uint8), 1
                 parts += [(spelled[a:b], sides[0][a:b], sides[1][a:b], id, n_beyond) for a, b, id in cuts]
@@ -228,9 +229,10 @@ class PreTokenizedString:
         )
 
     def cut(self, apply: Callable[[Pieces], Pieces], *, whole: bool = False) -> None:
-        """Applies a function on Pieces to the splits without tokens: one row of each, which becomes its new splits.
+        """Applies a function on Pieces, in which each split without tokens is a row: its new pieces replace the split.
 
-        whole: aligns a split with all of the original of its old split, also what was removed; else with its own bytes.
+        whole: aligns a new split with all of the original of its old split, also what was removed; False: with the
+            bytes that it comes from.
         """
         splits = [split.normalized for split in self._splits if split.tokens is None]
         original = [(split.original_shift, len(split.original.encode())) for split in splits] if whole else None
@@ -251,7 +253,7 @@ def _composed(pieces: Pieces, origin: Alignment, offsets: Positions, start: Posi
 
 
 def _pieces(splits: list[NormalizedString]) -> Pieces:
-    """Packs the splits, one row each, aligned with the bytes of the text that they were cut from."""
+    """Packs the splits, each in a row of its own, aligned with the bytes of the text that they were cut from."""
     data = [split.normalized_bytes() for split in splits]
     sides = [[side + np.int32(split.original_shift) for side in split.alignment()] for split in splits]
     offsets = np.cumsum([0, *map(len, data)], dtype=np.int64)
@@ -264,7 +266,7 @@ def _pieces(splits: list[NormalizedString]) -> Pieces:
 def _parts(original: bytes, pieces: Pieces, whole: list[tuple[int, int]] | None) -> list[list[NormalizedString]]:
     """The pieces of each row as NormalizedStrings.
 
-    whole: for each row, the (first byte, length) that its pieces are aligned with; None: each is with its own bytes.
+    whole: for each row, (first byte, length) of what its pieces are aligned with; None: with what each comes from.
     """
     if pieces.alignment is None:
         raise ValueError("a function given to PreTokenizedString.cut dropped the alignment of the pieces")

@@ -31,7 +31,7 @@ STAYS, VANISHES, SPACED = 0, 1, 2
 
 @functools.cache
 def _tables() -> tuple[dict[str, Any], bytes]:
-    """Where the arrays of each table are in the file, and all of them."""
+    """The first line of the file, which says where the arrays of each table are, and the bytes of all tables."""
     with open(os.path.join(os.path.dirname(__file__), FILE), "rb") as file:
         head, _, tables = file.read().partition(b"\n")
     return json.loads(head), tables

@@ -11,7 +11,7 @@ from gputok.kernels.signatures import NamedTuple
 
 
 class Unit:
-    """What a document is taken apart into. Each different unit is handled once."""
+    """What a document is taken apart into. Equal units of a corpus are handled only once."""
 
     UNCUT = "the text as it is"  # no step has cut the text yet
     WORD = "the words"  # the walk of an automaton over the normalized text finds all words
@@ -23,7 +23,7 @@ class Unit:
 
 
 class Apart:
-    """Where a text may be cut before some steps, with the same result. Each value includes the cuts of that before."""
+    """Where a text may be cut before some steps, with the same result. A value includes the cuts of smaller values."""
 
     NOWHERE = 0
     SPACES = 1  # before each space (U+0020)
@@ -32,7 +32,7 @@ class Apart:
 
 
 class SpaceChange:
-    """What has happened to a text."""
+    """What some steps have done to a text."""
 
     KEPT = "nothing"
     WRITTEN = "each space is written as `▁`, and nothing else but what `Way.space_before` says"
@@ -88,8 +88,8 @@ class Way(NamedTuple):
         return self._replace(apart=min(self.apart, apart), spaces=SpaceChange.CHANGED)
 
     def cut_by(self, automaton: Automaton | None, byte_level: bool = False) -> Way:
-        """Returns the way after a pre-tokenizer that cuts at the matches of an automaton; None: it cuts otherwise."""
-        if self.unit == Unit.PART:  # its parts have the same pieces as before, which are cut further
+        """Returns the way after a pre-tokenizer that cuts at the matches of an automaton; None: in another manner."""
+        if self.unit == Unit.PART:  # all steps are done for each part alone, and this one only cuts its pieces further
             return self
         if automaton is not None and not self.rewritten and not self.byte_level:
             if self.unit == Unit.WORD and self.automaton is not None:
@@ -101,7 +101,7 @@ class Way(NamedTuple):
         return self.whole()
 
     def cut_at_spaces(self, apart: int = Apart.SPACES) -> Way:
-        """Returns the way after a pre-tokenizer that cuts at each space, and beside what `apart` names."""
+        """Returns the way after a pre-tokenizer that cuts at each space, and elsewhere as `apart` says."""
         if self.unit == Unit.UNCUT and self.apart and not self.rewritten:
             return self._replace(unit=Unit.PART, apart=min(self.apart, apart))
         return self.cut_by(None)

@@ -138,12 +138,12 @@ class AddedToken:
 
 
 SWITCHES = [*map(operator.attrgetter, ("_normalized", "_single_word", "_lstrip", "_rstrip"))]
-"""What reads each option of a token, much sooner than its properties; only of copies, whose `normalized` is known."""
+"""Functions that read an option of a token, faster than properties; for copies, whose `_normalized` is a bool."""
 
 
 @without_collection()
 def tokens_of(given: Iterable[str | AddedToken], *, special: bool) -> list[AddedToken]:
-    """Makes tokens of strings, special or not, and copies others, which owners may change; ValueError: no UTF-8."""
+    """Makes tokens of strings, special or not, and copies tokens, which users may change; ValueError: no UTF-8."""
     given = [*given]
     if not _are_texts([token for token in given if isinstance(token, str)]):
         return [AddedToken(token, special=special) if isinstance(token, str) else token.copied() for token in given]
@@ -176,7 +176,7 @@ def tokens_of_columns(contents: Sequence[Any], *switches: Sequence[Any]) -> list
 
 
 def _are_texts(strings: Iterable[str]) -> bool:
-    """Returns False if one of them holds half of a surrogate pair, which no text in UTF-8 can."""
+    """Returns False if one of the strings has half of a surrogate pair, which no text in UTF-8 can."""
     try:
         "".join(strings).encode()
     except UnicodeEncodeError:

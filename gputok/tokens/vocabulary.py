@@ -76,8 +76,8 @@ def packed_tokens(tokens: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain_array(values: Sequence[Any]) -> np.ndarray:
-    """Numbers as NumPy reads them; of objects if some are no numbers."""
-    # NumPy would make room for the longest string in each element
+    """An array of some numbers, of the type that NumPy chooses; an array of one None if they are not all numbers."""
+    # If strings were among them, NumPy would make an array of strings, each with room for the longest
     if all(issubclass(kind, int | float | np.number) for kind in set(map(type, values))):
         with contextlib.suppress(ValueError, OverflowError):
             return np.array(values)
@@ -85,14 +85,14 @@ def plain_array(values: Sequence[Any]) -> np.ndarray:
 
 
 def switches(numbers: np.ndarray, values: Sequence[Any]) -> bool:
-    """Are there True and False among the values that `numbers` were made of? They are 0 and 1 there."""
+    """Whether True or False is among the values of which `numbers`, with 0 and 1 for them, was made."""
     return any(isinstance(values[i], bool) for i in np.flatnonzero((numbers == 0) | (numbers == 1)).tolist())
 
 
 _FEW_TOKENS = 8
-"""The most tokens to look for with which a table of all tokens takes longer than it saves."""
+"""When it has looked for more tokens than this, `find` makes a table of all; for fewer, that would not pay."""
 _FEW_IDS = 1 << 16
-"""Ids below this limit, and ids that leave few gaps, get a table by id."""
+"""If all ids are below this limit, or leave few gaps, `by_id` is a table."""
 
 
 @public("gputok.models")
@@ -109,7 +109,7 @@ class Vocabulary:
     """
 
     stored = ("strings",)
-    """The derived values that a compiled tokenizer keeps."""
+    """The names of the derived values that a compiled tokenizer stores."""
 
     def __init__(self, data: Bytes, offsets: Positions, ids: Ids | None = None) -> None:
         self.data, self.offsets = _array("data", data, np.uint8), _array("offsets", offsets, np.int64)
@@ -208,7 +208,7 @@ class Vocabulary:
         """int64[n]: the positions of all tokens whose id another token has, too; by rising id."""
         if self.in_order:
             return np.empty(0, np.int64)
-        # Ten times sooner than sorting
+        # This test takes a tenth of the time of sorting
         if self.by_id is not None and np.count_nonzero(self.by_id >= 0) == len(self):
             return np.empty(0, np.int64)
         ids = self.ids[self.listing]
@@ -263,7 +263,7 @@ class Vocabulary:
         return dict(zip(tokens, self.ids[self.listing].tolist(), strict=True))
 
     def json(self, newline: str) -> Iterator[Buffer]:
-        """Like `plain`, as parts of JSON text; see `gputok.files.json_text.Packed`."""
+        """Yields `plain` as parts of JSON text; see `gputok.files.json_text.Packed`."""
         opening, colon = f',{deeper(newline)}"'.encode(), b'": ' if newline else b'":'
         tokens = self.data, self.offsets, self.listing
         return rows([opening, tokens, colon, self.ids[self.listing]], newline, "{}")

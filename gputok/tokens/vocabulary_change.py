@@ -17,7 +17,8 @@ from gputok.files.outputs import writing
 from gputok.lazy import public
 from gputok.types import Array, Positions
 
-# More parts fit the donor's embedding better and ours worse: with 64 numbers an embedding, 4 to 8 parts are best
+# For `resized`. With more parts, a sum is closer to the donor's embedding, but the same sum of our embeddings is worse:
+# with 64 numbers an embedding, 4 to 8 parts are best
 _MOST_PARTS, _SIZE_OF_A_PART = 64, 8
 _KIND, _VERSION = "gputok.VocabularyChange", 1
 _ARRAYS = ("old_to_new", "new_ids", "parts", "rows")
@@ -329,7 +330,7 @@ def _from_npz(data: bytes) -> tuple[int, list[str], dict[str, Any]]:
 
 
 _TOGETHER = 512  # targets that are worked on together: one product of matrices finds the next part of each
-_LEAST = 1e-6  # a residual of this share of the target is none; it also keeps systems of equations solvable
+_LEAST = 1e-6  # a rest of at most this share of the target counts as none; the number also keeps equations solvable
 
 
 def pursue(targets: Array, shared: Array, n_parts: int) -> tuple[Positions, Array]:

@@ -1,13 +1,14 @@
-"""Normalizers: new text from old, and where each of its bytes comes from.
+"""Kernels of the normalizers: they make a new text of an old one, and tell from which old byte each new byte comes.
 
-Every stage takes pieces data[start[i]:end[i]] (uint8[n]; int64[n_pieces]) and `frozen` (bool[n_pieces] or None: what
-stays), and returns
+Every stage takes pieces data[start[i]:end[i]] (uint8[n]; int64[n_pieces]) and `frozen` (bool[n_pieces], True for a
+piece that must not change; or None), and returns
 
     data uint8[m], offsets int64[n_pieces + 1], source int64[m]
 
-the packed pieces, and for each new byte the old byte that it comes from. `source` is empty unless `aligned`; ~p in it
-is the gap before the old byte p. It follows `NormalizedString::transform` of `tokenizers`: a new character comes from
-the next old character that is not used up, an additional one from the last that was used up.
+New piece i is data[offsets[i]:offsets[i + 1]], and new byte k comes from old byte source[k]; a negative source ~p is
+the empty place before old byte p. `source` is empty unless `aligned`. It follows `NormalizedString::transform` of
+`tokenizers`: a new character comes from the next old character that is not used up, an additional new character from
+the last one that was used up. A character is *inert* if the normalizer never changes it.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from gputok.kernels.cpu.primitives.utf8 import character, character_before, put,
 from gputok.kernels.signatures import boolean, i64
 
 LOOK_UP = 255  # an entry of the ASCII table of a character map: look at the rule
-VANISHES, SPACED = 1, 2  # rules of a character map; 0: stays; others are replacements
-GAP = -2  # of `pass_inert`: it stopped at a gap between pieces
-# Bytes of text from which on it pays to find out with which bytes only inert characters begin
+VANISHES, SPACED = 1, 2  # rules of a character map: removed; put between spaces. 0: stays; others are replacements
+GAP = -2  # a result of `pass_inert`: it stopped at a gap between pieces
+# For texts of so many bytes, it pays that `find_leads` looks for bytes with which only inert characters begin
 MUCH_TEXT = 1 << 16
 ROOM = 64  # bytes; no single character becomes more
 HANGUL, N_HANGUL = 0xAC00, 11172  # arithmetic of Hangul syllables: The Unicode Standard, section 3.12
@@ -52,7 +53,7 @@ def room(n_bytes, aligned):
 
 @kernel(inline=True)
 def more(new, source, n, wanted, aligned):
-    """Both arrays, with wanted + ROOM free bytes after byte n or more; their views; and where ROOM bytes are left."""
+    """Makes room for wanted + ROOM bytes after byte n. -> both arrays, their views, and where ROOM bytes are left."""
     if n + wanted + ROOM > len(new):
         size = 2 * len(new) + wanted
         new = longer(new, n, size)
@@ -63,7 +64,7 @@ def more(new, source, n, wanted, aligned):
 
 @kernel(inline=True)
 def copy_run(data, i, size, out, n, sources, aligned):
-    """Copies bytes that don't change."""
+    """Copies `size` bytes that don't change, from data[i] on to out[n:]; each comes from itself."""
     if size < 32:  # a call of memcpy would take longer
         k = 0
         while k + 8 <= size:
@@ -80,7 +81,7 @@ def copy_run(data, i, size, out, n, sources, aligned):
 
 
 def follow(source: np.ndarray, start: np.ndarray, end: np.ndarray):
-    """Looks up the `start` and `end` (int32[n]) of each origin in `source` (int64[m]): two int32[m]."""
+    """The start and end (int32[n]) of the old byte of each new byte: two int32[m]; for a source ~p, start[p] twice."""
     new_start, new_end = np.empty(len(source), np.int32), np.empty(len(source), np.int32)
     follow_sources(pointer(source), len(source), pointer(start), pointer(end), pointer(new_start), pointer(new_end))
     return new_start, new_end
@@ -88,7 +89,7 @@ def follow(source: np.ndarray, start: np.ndarray, end: np.ndarray):
 
 @kernel(i64, i64, i64, i64, i64, i64)
 def follow_sources(source, n, start, end, new_start, new_end):
-    """`follow`, with the addresses of `arrays.pointer`; n: elements of `source`."""
+    """`follow`, with arrays given by their addresses (`arrays.pointer`); n: elements of `source`."""
     source, start, end = view(source, np.int64), view(start, np.int32), view(end, np.int32)
     new_start, new_end = view(new_start, np.int32), view(new_end, np.int32)
     for k in range(n):
@@ -104,7 +105,7 @@ def kind_of(page, member, c):
     return np.int64(member[np.int64(page[c >> 7]) << 7 | c & 127])
 
 
-# ---- characters by themselves
+# ---- normalizers that look at each character by itself
 
 
 def is_inert(
@@ -116,7 +117,7 @@ def is_inert(
     member: np.ndarray,
     n_inert: int = 1,
 ):
-    """Whether all characters have a kind below n_inert, so that the pieces don't change."""
+    """Whether all characters are inert (their kind in the table page, member is below n_inert): no piece changes."""
     return of_pieces(_is_inert, data, start, end, frozen, pointer(page), pointer(member), n_inert)
 
 
@@ -142,7 +143,7 @@ def _is_inert(data, pieces, page, member, n_inert):
 
 @kernel(inline=True)
 def inert_run(data, i, stop, page, member, n_inert, ascii_inert):
-    """Where the first character from byte i on begins that isn't inert, and the inert one before it (-1: none)."""
+    """The positions of the first character from byte i on that isn't inert, or `stop`, and of the one before, or -1."""
     last = -1
     while i < stop:
         if ascii_inert and data[i] < 0x80:
@@ -161,7 +162,7 @@ def inert_run(data, i, stop, page, member, n_inert, ascii_inert):
 
 @kernel(inline=True)
 def long_inert_run(data, i, stop, page, member, n_inert, leads):
-    """`inert_run` where ASCII is inert: of 64 bytes, it looks only at the characters that begin with one of `leads`."""
+    """`inert_run` where ASCII is inert: of 64 bytes, it looks up only characters whose first byte is in `leads`."""
     begin = i
     while stop - i >= 64:
         doubtful = leads_in(data, np.uint64(i), leads)
@@ -172,7 +173,7 @@ def long_inert_run(data, i, stop, page, member, n_inert, leads):
             if kind_of(page, member, c) >= n_inert:
                 return at, np.int64(character_before(data, np.uint64(at))) if at > begin else -1
         i += 64
-    while i < stop and data[i] & 0xC0 == 0x80:  # of a character that began in the 64 bytes before
+    while i < stop and data[i] & 0xC0 == 0x80:  # the rest of a character that began in the 64 bytes before
         i += 1
     middle = i
     i, last = inert_run(data, i, stop, page, member, n_inert, True)
@@ -183,7 +184,7 @@ def long_inert_run(data, i, stop, page, member, n_inert, leads):
 
 @kernel(inline=True)
 def find_leads(n_bytes, page, member, n_inert):
-    """The first bytes of characters that aren't inert, as `leads_in` takes them, uint8[16]; for a short text, all."""
+    """The set of first bytes of characters that may not be inert, as `leads_in` takes it; for a short text, all."""
     leads = scratch(16, np.uint8)
     for k in range(16):
         leads[k] = 15
@@ -198,7 +199,7 @@ def find_leads(n_bytes, page, member, n_inert):
 
 @kernel(inline=True)
 def _all_inert(c, end, page, member, n_inert):
-    """Whether all characters from c up to `end` are inert; many pages of 128 of them have the same row in the table."""
+    """Whether all characters from c up to `end` are inert; skips a page of 128 whose row of the table is known."""
     row = -1
     while c < end:
         if c & 127 == 0 and end - c >= 128 and np.int64(page[c >> 7]) == row:
@@ -214,13 +215,13 @@ def _all_inert(c, end, page, member, n_inert):
 def map_characters(
     data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, table: CharacterMap, aligned: bool
 ):
-    """Maps each character, whatever its neighbours are."""
+    """Does with each character what its rule in `table` says, whatever its neighbours are."""
     return of_pieces(map_pieces, data, start, end, frozen, table, int((end - start).sum()), bool(aligned))
 
 
 @kernel(i64, (i64, i64, i64, i64), CharacterMap, i64, boolean)
 def map_pieces(data, pieces, table, n_bytes, aligned):
-    """`map_characters`, with the addresses of `arrays.pointer`; n_bytes: of all pieces."""
+    """`map_characters`, with arrays given by their addresses; n_bytes: of all pieces."""
     data, table = view(data, np.uint8), as_views(table)
     start, end, frozen, n_pieces = views_of(pieces)
     offsets = np.zeros(n_pieces + 1, np.int64)
@@ -243,7 +244,7 @@ def map_pieces(data, pieces, table, n_bytes, aligned):
 
 @kernel(inline=True)
 def map_run(data, i, stop, table, out, n, limit, sources, aligned):
-    """Maps from byte i on, until `limit` bytes are written; returns the next i and n."""
+    """Maps characters from byte i on, until the new text has more than `limit` bytes; returns the next i and n."""
     page, member, ascii, text, text_offsets = table
     while i < stop and n <= limit:
         c, size = character(data, i)
@@ -297,17 +298,19 @@ def normalize_form(
 
 @kernel(i64, (i64, i64, i64, i64), NormalizationForm, Compositions, i64, boolean)
 def normalize_pieces(data, pieces, form, pairs, n_bytes, aligned):
-    """`normalize_form`, with the addresses of `arrays.pointer`; n_bytes: of all pieces."""
+    """`normalize_form`, with arrays given by their addresses; n_bytes: of all pieces."""
     data, form, pairs = view(data, np.uint8), as_views(form), as_views(pairs)
     start, end, frozen, n_pieces = views_of(pieces)
     leads = find_leads(n_bytes, form.page, form.member, form.n_inert)
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source, out, sources, limit = room(n_bytes, aligned)
-    # The run in work: code points, their ranks, and how many characters each of them adds: 1 for a part of a
-    # decomposition after the first part, 0 for others, less 1 for each character that was composed with it.
+    # The run of characters that is being normalized: its code points, their ranks (see `NormalizationForm`), and by how
+    # many characters each makes the text longer: 1 for a part of a decomposition after the first part, 0 for others,
+    # minus 1 for each character that was composed with it.
     size = 256
     codes, ranks, changes = scratch(size, np.uint32), scratch(size, np.uint8), scratch(size, np.int64)
-    # The new text has n bytes, from the old text up to `kept`; what follows up to i is copied as it is with one call
+    # The n bytes of the new text stand for the old text up to byte `kept`. The old bytes from `kept` to i stay as they
+    # are, and are copied by one call
     piece, n, i = 0, 0, start[0] if n_pieces else np.int64(0)
     kept = i
     while True:
@@ -346,7 +349,10 @@ def normalize_pieces(data, pieces, form, pairs, n_bytes, aligned):
 
 @kernel(inline=True)
 def write(data, first, stop, old, c, change, out, n, sources, aligned):
-    """Writes the new character c (-1: none yet) at n, with its origin. -> the next n and `old`."""
+    """Writes the new character c (-1: none yet) at n, and where it comes from. -> the next n and `old`.
+
+    old: the next old character that is not used up; change: see `normalize_pieces`.
+    """
     if c < 0:
         return n, old
     before = n
@@ -364,11 +370,12 @@ def write(data, first, stop, old, c, change, out, n, sources, aligned):
 
 @kernel(inline=True)
 def pass_inert(data, start, end, frozen, n_pieces, piece, i, form, leads, offsets, moved):
-    """Passes text from byte i of a piece on, up to a character that isn't inert, or up to a gap between two pieces.
+    """Passes text from byte i of a piece on, up to a character that isn't inert, or up to a gap.
 
-    Stores where the pieces that it passes end in the new text, `moved` bytes after their end in the old text. -> the
-    piece and the byte of the character, and the inert character before it in the piece (-1: none); or the piece after
-    the gap (n_pieces: none), the byte at which the gap begins, and GAP.
+    A gap is text between two pieces, in no piece. Writes to `offsets` where each piece that was passed ends in the new
+    text: `moved` bytes after its end in the old text. Returns the piece and the position of the character, and the
+    position of the inert character before it (-1: none in this piece); at a gap, the piece after it (n_pieces: none),
+    the byte at which the gap begins, and GAP.
     """
     page, member, n_inert = form.page, form.member, form.n_inert
     while piece < n_pieces:
@@ -387,7 +394,7 @@ def pass_inert(data, start, end, frozen, n_pieces, piece, i, form, leads, offset
 
 @kernel(inline=True)
 def decompose(data, i, stop, form, code, rank, change, limit):
-    """Decomposes characters from i up to an inert one. -> where that begins (-1: over `limit` parts), and how many."""
+    """Decomposes characters from i up to the next inert one. -> where it begins (-1: over `limit` parts), the parts."""
     page, member, n_inert, ranks, part_offsets, parts, parts_rank = form
     begin, m = i, 0
     while i < stop:
@@ -423,7 +430,7 @@ def decompose(data, i, stop, form, code, rank, change, limit):
 
 @kernel(inline=True)
 def next_marks(ranks, low, m):
-    """The next run of marks from `low` on that must be sorted, two or more: (begin, end), or (m, m): there is none."""
+    """The next run of two or more marks (of rank > 0) from `low` on: (begin, end); (m, m): there is none."""
     while low < m:
         high = low + 1
         if ranks[low]:
@@ -437,8 +444,8 @@ def next_marks(ranks, low, m):
 
 @kernel(inline=True)
 def compose(code, rank, change, m, pairs):
-    """Composes each starter with the characters after it that aren't blocked; returns how many characters are left."""
-    starter, last, kept = -1, 0, 0  # last: rank of the character between the two, 0: no character between
+    """Composes each starter (of rank 0) with the characters after it that aren't blocked; returns how many remain."""
+    starter, last, kept = -1, 0, 0  # last: the rank of the character before, if it remains and is not the starter; or 0
     for k in range(m):
         c, r, more_characters = code[k], rank[k], change[k]
         if starter >= 0 and (last == 0 or last < r):

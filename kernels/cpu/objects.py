@@ -1,11 +1,13 @@
-"""Builtin functions, which take and make Python's objects: an object is its address in Python's C interface.
+"""The machine code of builtin functions: kernels that take and make Python's objects, each given by its address.
 
-Each is a C function; kernels/builtins.py makes functions and properties of Python of them, and says what they are for.
-They call functions of Python's stable interface by their addresses. As those do, a function returns a new reference, or
-0 when an error is set. Below, a *borrowed* object is one without a reference of its own. `ELSE`: Python must do it.
+A kernel with `c=True` is a C function. kernels/builtins.py makes Python functions and properties of these kernels, and
+says what they are for. The kernels call functions of Python's stable C interface by their addresses. As those do, a
+kernel returns a new reference, or 0 when an error is set. A *borrowed* object is returned without a new reference.
+`ELSE` as a result means that the kernel can't do the work, and the version in Python must.
 
-A new list or tuple is filled in its memory. The garbage collector, which any Python code can ask for all objects, must
-not know a list while it has empty items and other objects are made that the collector counts: `_hidden`, then `_shown`.
+The kernels write the items of a new list or tuple straight into its memory. If they make other objects meanwhile, a
+collection of garbage may begin, and Python code that then runs could get the unfinished list by `gc.get_objects()`. So
+`_hidden` makes a list that the garbage collector does not know, and `_shown` makes the full list known to it.
 """
 
 from __future__ import annotations
@@ -34,19 +36,20 @@ from gputok.kernels.cpu.primitives.memory import (
 from gputok.kernels.signatures import I32s, I64s, NamedTuple, U8s, U32s, i64
 
 ELSE = -1
-TAKEN = -3  # another thread uses the maker
-GROUP = 256  # texts that `encode_each` encodes together
+TAKEN = -3  # a result in place of an encoding: another thread uses the `MakerRecord`
+GROUP = 256  # the most texts that `encode_each` encodes before it makes objects of their ids
 _GROUP_BYTES = 1 << 16
-_LOCKED_BYTES = 1024  # other threads can run while a longer text is encoded
-_AHEAD = 16  # items of a list
-_WITH_POSITIONS = 2  # the flag of `encode_one.encode`
-# The items of two tuples; see `Builtins.take_over` of kernels/builtins.py
+_LOCKED_BYTES = 1024  # for a longer text, `_run_freely` releases Python's lock
+_AHEAD = 16  # `_list_of` prefetches the number object that it needs this many items later
+_WITH_POSITIONS = 2  # the flag POSITIONS of encode_one/encode.py
+# The items of the tuple `_later` of an encoding, and of the tuple `_texts` of a tokenizer; `Builtins.take_over` of
+# kernels/builtins.py explains them
 OWNER, IDS, TEXT, SPECIAL, MORE, FLAGS = range(6)
 VERSION, _, ADDRESS, FINISH = range(4)
 
 
 _KNOWN = (
-    # First what each text needs, in few cache lines. kind: where an object has its class; string: the class str
+    # First what each text needs, in few cache lines. kind: the offset of the class in an object; string: the class str
     *("kind", "string", "texts", "PyObject_GetAttr", "PyTuple_GetItem", "items_of_tuple", "items_of_list"),
     *("versions", "zero", "PyCapsule_GetPointer", "maker_name", "PyUnicode_AsUTF8AndSize", "PyBytes_FromStringAndSize"),
     *("PyTuple_New", "Py_IncRef", "PyObject_GC_UnTrack", "Py_DecRef"),
@@ -60,11 +63,11 @@ _KNOWN = (
 )
 _FIELDS = {"__annotations__": dict.fromkeys(_KNOWN, int), "__module__": __name__}
 Known: Any = type(NamedTuple)("Known", (NamedTuple,), _FIELDS)
-"""What a process knows: addresses of functions by their names, and of objects; and where in an object is what."""
+"""The one record of the process: addresses of C functions (by their names) and of objects, and offsets in objects."""
 
 
 class Two(NamedTuple):
-    """A number for texts without special tokens, and for texts with them."""
+    """Two numbers: one for texts that are encoded without special tokens, one for texts with them."""
 
     plain: int
     special: int
@@ -73,35 +76,35 @@ class Two(NamedTuple):
 class CallRecord(NamedTuple):
     """A kernel that encodes short texts, and its memory."""
 
-    entry: int  # the C function, of slots: see kernels/wheel/entries.py
-    handle: int
-    longest: Two  # bytes of a text
-    ids: U32s  # which the kernel writes
+    entry: int  # the C function of the kernel, which takes an array of slots: see kernels/wheel/entries.py
+    handle: int  # the address of the kernel's handle, its first argument
+    longest: Two  # the most bytes of a text
+    ids: U32s  # where the kernel writes the ids
 
 
 class MakerRecord(NamedTuple):
-    """What makes encodings."""
+    """What machine code needs to make objects of the class `Encoding`: a `builtins.Maker` writes it."""
 
-    busy: int  # 1: a thread uses what is here; the first field
+    busy: int  # 1: a thread uses this record; must be the first field, for `_is_taken`
     call: int  # the address of a `CallRecord`
-    kind: int  # the class of encodings, the function that allocates one, and the offset of its attribute
-    allocate: int
-    offset: int
-    owner: int  # the items of the attribute
+    kind: int  # the class of encodings
+    allocate: int  # the C function that allocates an encoding
+    offset: int  # where an encoding has its attribute `_later`, a tuple
+    owner: int  # objects that become items of the tuple, as are flag, none and flags; see `_wrapped`
     flag: Two
     none: int
     flags: int
-    most: Two  # ids of an encoding
-    gathered: U32s  # the ids of a group of texts
-    starts: I64s  # of each text of a group, the address of its UTF-8, and its bytes
-    sizes: I64s
+    most: Two  # the most ids of an encoding
+    gathered: U32s  # the ids of a group of texts, one text after the other
+    starts: I64s  # for each text of a group, the address of its UTF-8
+    sizes: I64s  # for each text of a group, its bytes; after it is encoded, its number of ids, or below 0
     # For `tokens` and `offsets`
     positions: int  # the address of the `CallRecord` that writes positions, ...
     begins: I64s  # ... here
     ends: I64s
-    n_before: Two  # special tokens before a text, and after it
-    n_after: Two
-    texts: int  # a list of the texts of tokens, or None; 0: Python makes attributes
+    n_before: Two  # special tokens before a text
+    n_after: Two  # special tokens after a text
+    texts: int  # a list that has for each id the text of its token, or None; 0: Python makes the attributes
     rows: I32s  # the row of each id in the vocabulary, or -1
     data: U8s
     offsets: I64s
@@ -124,7 +127,7 @@ def _words(address, n):
 
 @kernel(inline=True)
 def _of_two(two, special):
-    """A number of a `Two`."""
+    """The number of a `Two` for texts without special tokens (special: 0) or with them (1)."""
     return _words(address_of(two), 2 * WORDS)[WORDS * special]
 
 
@@ -146,13 +149,13 @@ def _item_of(known, some, i):
 
 @kernel(inline=True)
 def _is_str(known, some):
-    """Whether an object is a str, and of no other class."""
+    """Whether the class of an object is str itself, not a subclass."""
     return _words(some + known.kind, 1)[0] == known.string
 
 
 @kernel(inline=True)
 def _shared(known, some):
-    """An object with one reference more."""
+    """The same object, with one reference more."""
     call(known.Py_IncRef, some)
     return some
 
@@ -168,14 +171,14 @@ def _hidden(known, n):
 
 @kernel(inline=True)
 def _shown(known, some):
-    """That list, when it has all items."""
+    """A list of `_hidden` that has all its items: from now on, the garbage collector knows it."""
     call(known.PyObject_GC_Track, some)
     return some
 
 
 @kernel
 def _first_number(known, slots, value):
-    """The object of a number that the table of shared objects has not yet: it goes there, too."""
+    """A new object of a number, which goes into the table of shared numbers, unless another thread was faster."""
     fresh = call(known.PyLong_FromLongLong, value)
     if fresh != 0:
         call(known.Py_IncRef, fresh)
@@ -186,7 +189,7 @@ def _first_number(known, slots, value):
 
 @kernel(inline=True)
 def _slots(known):
-    """The table of shared numbers: how many, and the object of each, or 0. Another thread may replace it."""
+    """A view of the table of shared numbers (see `Known`); another thread may replace the table by a larger one."""
     table = known.numbers
     return _words(table, 1 + _words(table, 1)[0])
 
@@ -202,7 +205,7 @@ def _number(known, slots, value):
 
 @kernel(inline=True)
 def _ids_in(known, raw):
-    """A view of the ids in a bytes object, and their number; -1: an error."""
+    """A view of the ids (uint32) in a bytes object, and their number; -1 as number: an error is set."""
     found = places()
     failed = np.int32(call(known.PyBytes_AsStringAndSize, raw, address_of(found), address_of(found) + 8)) != 0
     return view((found[0], found[1]), np.uint32), -1 if failed else found[1] >> 2
@@ -210,7 +213,7 @@ def _ids_in(known, raw):
 
 @kernel
 def _list_of(known, raw):
-    """The list of the ids in a bytes object that the caller keeps; nothing else that the collector counts is made."""
+    """The list of the ids in a bytes object that the caller keeps; not hidden, as the collector counts no ints."""
     ids, n = _ids_in(known, raw)
     if n < 0:
         return 0
@@ -241,13 +244,13 @@ def _list_of(known, raw):
 
 @kernel(i64, i64, c=True)
 def list_ids(_self, raw):
-    """A list of ids."""
+    """(bytes object of ids) -> the list of these ids."""
     return _list_of(_known(), raw)
 
 
 @kernel(i64, i64, c=True)
 def measure(_self, texts):
-    """The number of characters of a list of texts; -1: not all are str."""
+    """(list of texts) -> the number of their characters together; -1: not all are str."""
     known, sum = _known(), 0
     for i in range(call(known.PyList_Size, texts)):
         text = call(known.PyList_GetItem, texts, i)
@@ -262,7 +265,7 @@ def measure(_self, texts):
 
 @kernel(i64, i64, i64, c=True)
 def take(_self, arguments, _count):
-    """(iterator, list, n) -> what is left of n. Appends items to the list, until they fill n or one is no str."""
+    """(iterator, list, n) -> what is left of n. Appends items to the list until n is used up; see `Builtins.take`."""
     known, given = _known(), _words(arguments, 3)
     items, taken, left = given[0], given[1], _number_of(known, given[2])
     is_str = True
@@ -287,13 +290,13 @@ def take(_self, arguments, _count):
 
 @kernel(inline=True)
 def _number_of(known, some):
-    """A number, of which any value does no harm: it becomes no address. The error of another object stays set."""
+    """The int64 of an int object; of another object, -1 and an error. Never an address: users may pass any number."""
     return call(known.PyLong_AsLongLong, some)
 
 
 @kernel(inline=True)
 def _maker_at(known, some):
-    """The address of the `MakerRecord` that an object is for; 0 for the object 0, and for any other object."""
+    """The address of the `MakerRecord` in a capsule, as `Maker.address` is; 0 for the int 0 and any other object."""
     found = 0
     if some != known.zero:
         found = call(known.PyCapsule_GetPointer, some, known.maker_name)
@@ -307,7 +310,7 @@ def _maker_at(known, some):
 
 @kernel(inline=True)
 def _run(work, begin, size, flags):
-    """Encodes the text at an address by a kernel, without Python's lock: the number of ids, or a negative number."""
+    """Encodes size bytes at `begin`; needs no lock of Python. -> the number of ids; below 0: it can't encode them."""
     if size > _of_two(work.longest, flags & 1):
         return -1
     slots = places()
@@ -318,7 +321,7 @@ def _run(work, begin, size, flags):
 
 @kernel(inline=True)
 def _run_freely(known, work, begin, size, flags):
-    """The same; other threads can run while a long text is encoded."""
+    """Does what `_run` does, and lets other threads run while a text of more than _LOCKED_BYTES is encoded."""
     if size <= _LOCKED_BYTES:
         return _run(work, begin, size, flags)
     state = call(known.PyEval_SaveThread)
@@ -329,7 +332,7 @@ def _run_freely(known, work, begin, size, flags):
 
 @kernel(inline=True)
 def _copied(known, ids, n):
-    """The n ids at an address, uint32 in a bytes object; if n is negative, n as an object."""
+    """A bytes object with a copy of the n ids (uint32) at an address; if n is negative, an int object of n."""
     if n >= 0:
         return call(known.PyBytes_FromStringAndSize, ids, n << 2)
     return call(known.PyLong_FromLongLong, n)
@@ -337,7 +340,7 @@ def _copied(known, ids, n):
 
 @kernel(inline=True)
 def _ids_of(known, work, text, flags):
-    """The ids of a text, as `_copied` gives them, and their number."""
+    """The ids of a text as an object of `_copied` (or 0: an error), and their number, or below 0."""
     size = places()
     begin = call(known.PyUnicode_AsUTF8AndSize, text, address_of(size))
     if begin == 0:
@@ -348,7 +351,7 @@ def _ids_of(known, work, text, flags):
 
 @kernel(i64, i64, i64, c=True)
 def encode_ids(_self, arguments, _count):
-    """The ids of a text: (call, text, flags)."""
+    """(call, text, flags) -> the ids of the text, or a negative number, as objects of `_copied`."""
     known, given = _known(), _words(arguments, 3)
     work = call(known.PyCapsule_GetPointer, given[0], known.call_name)
     if work == 0:
@@ -358,7 +361,7 @@ def encode_ids(_self, arguments, _count):
 
 @kernel(inline=True)
 def _is_taken(maker):
-    """Whether another thread uses the maker; if not, the caller may use it now, until it releases it."""
+    """Whether another thread uses the maker; if not, the maker is this thread's now, until `_release`."""
     return atomic_store(_words(address_of(maker), 1), 0, 1) != 0
 
 
@@ -369,9 +372,10 @@ def _release(maker):
 
 @kernel(inline=True)
 def _wrapped(known, maker, text, special, ids, n):
-    """An encoding, and True; or, and False, an object that says why there is none, or 0. ids, n: of `_ids_of`.
+    """Makes an encoding of ids and n, the two results of `_ids_of`. -> (object, whether it is an encoding).
 
-    Python's garbage collector need not look at the tuple: only the encoding has it, to which it does not refer.
+    If n is below 0 or too large for the maker, the object is `ids` itself; 0: an error. The tuple that the encoding
+    gets is hidden from the garbage collector: it can be in no circle, as nothing in it refers to the encoding.
     """
     if n < 0 or n > _of_two(maker.most, special) or ids == 0:
         return ids, False
@@ -397,7 +401,7 @@ def _wrapped(known, maker, text, special, ids, n):
 
 @kernel(inline=True)
 def _encoding_of(known, maker, text, special):
-    """The encoding of a text, as `_wrapped` gives it."""
+    """The encoding of a text, or TAKEN or another object in its place, with True or False as in `_wrapped`."""
     if _is_taken(maker):
         return call(known.PyLong_FromLongLong, TAKEN), False
     ids, n = _ids_of(known, record_at(maker.call, CallRecord), text, special)
@@ -407,7 +411,7 @@ def _encoding_of(known, maker, text, special):
 
 @kernel(i64, i64, i64, c=True)
 def encode_one(_self, arguments, _count):
-    """The encoding of a text: (maker, text, special)."""
+    """(maker, text, special) -> the encoding of the text, or an object in its place; see `_encoding_of`."""
     known, given = _known(), _words(arguments, 3)
     maker = call(known.PyCapsule_GetPointer, given[0], known.maker_name)
     if maker == 0:
@@ -418,7 +422,7 @@ def encode_one(_self, arguments, _count):
 
 @kernel(i64, i64, i64, c=True)
 def claim(_self, arguments, _count):
-    """Whether the maker is in use: (maker). It is from now on."""
+    """(maker) -> 1 if another thread uses the maker; else 0, and from now on the caller has it."""
     known = _known()
     maker = call(known.PyCapsule_GetPointer, _words(arguments, 1)[0], known.maker_name)
     if maker == 0:
@@ -428,7 +432,10 @@ def claim(_self, arguments, _count):
 
 @kernel(inline=True)
 def _collect(known, maker, texts, first, n):
-    """Notes where texts are from `first` on: up to GROUP, or 64 KB. -> how many, their bytes; 0: one is no text."""
+    """Writes the addresses and sizes of texts[first:] to `starts` and `sizes`, until they are GROUP texts or 64 KB.
+
+    Returns how many texts these are, and their bytes; 0, 0 with an error set: one is no text.
+    """
     size, k, sum = places(), 0, 0
     begins, sizes = maker.starts, maker.sizes
     while first + k < n and k < GROUP and sum < _GROUP_BYTES:
@@ -444,9 +451,10 @@ def _collect(known, maker, texts, first, n):
 
 @kernel(inline=True)
 def _encode_group(maker, work, n, special):
-    """Encodes the texts of a group, and gathers their ids, until there is no room for those of one. -> how many texts.
+    """Encodes the first n texts of `starts` and `sizes`, and copies their ids to `gathered`. -> how many are encoded.
 
-    The sizes of texts become their numbers of ids; the ids of the last text may stay where the kernel wrote them.
+    In `sizes`, the number of ids of each text replaces its bytes. If the ids of a text don't fit into `gathered`, it is
+    the last one that is encoded, and its ids stay in `work.ids`.
     """
     written, gathered, used, begins, sizes = work.ids, maker.gathered, 0, maker.starts, maker.sizes
     for i in range(n):
@@ -461,7 +469,7 @@ def _encode_group(maker, work, n, special):
 
 @kernel(inline=True)
 def _put_group(known, maker, work, texts, first, n, special, items):
-    """Puts what is found for n texts of a group into a list. -> 2: encodings, 1: not encodings alone, 0: an error."""
+    """Puts the encoding of each text, or what is in its place, into a list. -> 2: all encodings, 1: not, 0: error."""
     result, used, gathered, counts = 2, 0, maker.gathered, maker.sizes
     texts = _items_of_list(known, texts, first + n)
     for i in range(n):
@@ -479,9 +487,10 @@ def _put_group(known, maker, work, texts, first, n, special, items):
 
 @kernel(i64, i64, i64, c=True)
 def encode_each(_self, arguments, _count):
-    """A list of encodings; if not all are encodings, a tuple with the list: (maker, texts, n, special, least).
+    """(maker, texts, n, special, least) -> a list of encodings; if not all are encodings, a tuple with that list.
 
-    Without Python's lock for groups of more than `least` bytes: no thread changes the list, and a str keeps its UTF-8.
+    While a group of more than `least` bytes is encoded, other threads can run. Its addresses stay valid: no other
+    thread changes the list `texts`, and a str keeps its UTF-8 as long as it lives.
     """
     known, given = _known(), _words(arguments, 5)
     address = call(known.PyCapsule_GetPointer, given[0], known.maker_name)
@@ -529,19 +538,19 @@ def _n_names(known, names):
 
 @kernel
 def _encode_in_python(known, tokenizer, arguments, count, names):
-    """What the method in Python returns."""
+    """Calls the method `encode` of the class in Python with the same arguments, and returns its result."""
     n = count + _n_names(known, names)
     given, all_given = _words(arguments, n), scratch(n + 1, np.int64)
     all_given[0] = tokenizer
     copy(all_given, 1, given, 0, n)
     found = call(known.PyObject_Vectorcall, known.encode, address_of(all_given), count + 1, names)
-    all_given[0] = 0  # memory is freed after its last use, and an address is none
+    all_given[0] = 0  # a use of the view, without which it would be freed before the call: an address keeps nothing
     return found
 
 
 @kernel(inline=True)
 def _special_of(known, arguments, count, names):
-    """The option add_special_tokens of a call with a str, and perhaps this option; ELSE: other arguments."""
+    """The option add_special_tokens, 0 or 1, if a call has a str and at most this option; else ELSE."""
     if count != 1 or not _is_str(known, _words(arguments, 1)[0]):
         return ELSE
     if names == 0:
@@ -556,7 +565,7 @@ def _special_of(known, arguments, count, names):
 
 @kernel(inline=True)
 def _encode_by(known, state, text, special):
-    """The encoding of a text by the maker in the attribute `_texts` of a tokenizer; or ELSE."""
+    """The encoding of a text by the maker in `state`, the attribute `_texts` of a tokenizer; or ELSE."""
     finisher = call(known.PyTuple_GetItem, state, FINISH)
     if finisher == 0:
         return 0
@@ -581,7 +590,7 @@ def _encode_by(known, state, text, special):
 
 @kernel(i64, i64, i64, i64, c=True)
 def encode(tokenizer, arguments, count, names):
-    """The method Tokenizer.encode: a str, perhaps with add_special_tokens=, is encoded here."""
+    """The method Tokenizer.encode: encodes a str, given alone or with add_special_tokens=; else calls Python's."""
     known = _known()
     special = _special_of(known, arguments, count, names)
     if special != ELSE:
@@ -600,7 +609,7 @@ def encode(tokenizer, arguments, count, names):
 
 @kernel(inline=True)
 def _later_of(known, encoding):
-    """The tuple `_later` of an encoding, borrowed, with six items or more; 0: Python must make its attributes."""
+    """The tuple `_later` of an encoding, borrowed, if its item FLAGS is 0; else 0: Python must make the attributes."""
     later = _words(encoding + known.later, 1)[0]
     if later == 0 or later == known.none:
         return 0
@@ -612,7 +621,7 @@ def _later_of(known, encoding):
 
 @kernel(inline=True)
 def _maker_of(known, later):
-    """The address of the `MakerRecord` of the owner in a tuple `_later`; the owner keeps it alive. 0: there is none."""
+    """The address of the `MakerRecord` of the owner in a tuple `_later`, which keeps the record alive; 0: none."""
     some, found = call(known.PyObject_GetAttr, _item_of(known, later, OWNER), known.address), 0
     if some == 0:
         call(known.PyErr_Clear)
@@ -624,7 +633,7 @@ def _maker_of(known, later):
 
 @kernel(inline=True)
 def _attribute(known, encoding, of, in_python):
-    """What of(known, later) gives; for ELSE, and if there is no `_later`, what the property in Python returns."""
+    """What of(known, later) returns; if that is ELSE, or `_later_of` finds no tuple, what the getter in Python does."""
     later, found, given = _later_of(known, encoding), ELSE, places()
     if later != 0:
         call(known.Py_IncRef, later)
@@ -643,9 +652,10 @@ def _ids(known, later):
 
 @kernel(inline=True)
 def _token(known, maker, slots, n, id):
-    """The text of a token, borrowed from the list of texts, which keeps a new one; 0: an error; or ELSE.
+    """The str of a token, borrowed: item `id` of the list `maker.texts`, which gets it if it has None; 0: an error.
 
-    The list never changes its length, and no other thread can run meanwhile.
+    ELSE: the id has no row in the vocabulary. `slots` are the n items of the list, whose length never changes; no other
+    thread can run meanwhile.
     """
     if id >= n:
         return ELSE
@@ -666,7 +676,7 @@ def _token(known, maker, slots, n, id):
 
 @kernel(inline=True)
 def _tokens(known, later):
-    """The list of the tokens of a tuple `_later`, if a `MakerRecord` has the texts of all, or their rows; or ELSE."""
+    """The list of the tokens of a tuple `_later`; ELSE: its maker has neither the text nor the row of some id."""
     address = _maker_of(known, later)
     if address == 0:
         return ELSE
@@ -693,7 +703,7 @@ def _tokens(known, later):
 
 @kernel(inline=True)
 def _put_positions(known, maker, begin, size, special):
-    """Writes the positions of a text's tokens, trimmed, to a claimed `MakerRecord`. -> how many, or below 0."""
+    """Writes the trimmed positions of a text's tokens to `begins` and `ends` of a taken maker. -> how many; or < 0."""
     work = record_at(maker.positions, CallRecord)
     n = _run_freely(known, work, begin, size, special | _WITH_POSITIONS)
     if n < 0:
@@ -706,7 +716,7 @@ def _put_positions(known, maker, begin, size, special):
 
 @kernel(inline=True)
 def _pair(known, slots, first, second):
-    """A tuple of two numbers, at which Python's garbage collector need not look; or 0."""
+    """A tuple of two numbers, hidden from the garbage collector, which need not look at it; 0: an error."""
     made = call(known.PyTuple_New, 2)
     if made == 0:
         return 0
@@ -722,7 +732,7 @@ def _pair(known, slots, first, second):
 
 @kernel(inline=True)
 def _offsets(known, later):
-    """The list of the offsets of a tuple `_later`, if its `MakerRecord` trims positions and is not in use; or ELSE."""
+    """The list of the offsets of a tuple `_later`; ELSE: its maker can't trim positions, or is in use."""
     address = _maker_of(known, later)
     if address == 0:
         return ELSE

@@ -11,11 +11,11 @@ from gputok.kernels.cpu.primitives.memory import as_views, is_given, scratch, vi
 from gputok.kernels.cpu.primitives.utf8 import character, width
 from gputok.kernels.signatures import boolean, i64, u8
 
-# Grapheme classes of Unicode Standard Annex #29; an INCB_EXTEND is an Extend too.
-# Regional indicators are not told apart: two of them are too long for the map in any case.
+# Grapheme classes of Unicode Standard Annex #29; an INCB_EXTEND is an Extend too. Regional indicators need no class: a
+# cluster of two of them has 8 bytes, more than LONGEST, so that each of them is looked up alone anyway.
 CONTROL, CR, LF, EXTEND, ZWJ, SPACING, PREPEND = 1, 2, 3, 4, 5, 6, 7
 L, V, T, LV, LVT, PICTURE, CONSONANT, LINKER, INCB_EXTEND = 8, 9, 10, 11, 12, 13, 14, 15, 16
-LABEL = np.uint32(0x800000FF)  # what a unit of the double array has of the byte that leads to it
+LABEL = np.uint32(0x800000FF)  # the bits of a unit of the double array that must equal the byte that leads to it
 LONGEST = 5  # bytes; longer clusters are not looked up as a whole
 
 
@@ -32,7 +32,7 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
 
 
 def measured(trie: np.ndarray, texts: np.ndarray, page: np.ndarray, member: np.ndarray) -> Charsmap:
-    """The tables as the kernel takes them."""
+    """The tables as the kernel takes them, with the fields `plain` and `longest` of `Charsmap`."""
     plain = np.empty(256, np.uint8)
     longest = _measure(pointer(trie), len(trie), pointer(texts), len(texts), plain)
     return Charsmap(trie, texts, page, member, plain, longest)
@@ -67,9 +67,9 @@ def normalize_precompiled_pieces(data, pieces, charsmap, n_bytes, aligned):
             new, source, out, sources, limit = more(new, source, n, stop - i, aligned)
             copy_run(data, i, stop - i, out, n, sources, aligned)
             n, i = n + stop - i, stop
-        # The end of the current cluster, the next old character that is not used up, and the last new character with
-        # the number of characters that it adds (see normalize_pieces): 1, 0, or -k if it uses up k more. The last new
-        # character is written late, since removing the next old character changes that number.
+        # The end of the current cluster, the next old character that is not used up, and the last new character (-1:
+        # none) with the number of characters that it adds (`change` of `write`): 1, 0, or -k if it uses up k more. The
+        # last new character is written late, since an old character that is removed after it changes that number.
         state = i, i, np.int64(-1), 0
         first = i
         while i < stop:
@@ -107,7 +107,7 @@ def replace_run(data, first, i, stop, charsmap, out, n, limit, sources, aligned,
             part = cluster = cluster_end(data, i, stop, page, member)
             if cluster - i <= LONGEST:
                 value = look_up(trie, n_units, data, i, cluster, texts, n_texts)
-        if value < 0:  # the whole cluster has no entry: go on character by character
+        if value < 0:  # the whole cluster has no entry, or is too long: look up its characters one by one
             part = i + width(data[i])
             value = look_up(trie, n_units, data, i, part, texts, n_texts)
         if value < 0:
@@ -115,7 +115,7 @@ def replace_run(data, first, i, stop, charsmap, out, n, limit, sources, aligned,
             held, change = character(data, i)[0], 0
             i = part
             continue
-        surplus, at = 0, value  # surplus: new characters so far, less the old ones
+        surplus, at = 0, value  # surplus: the number of new characters so far, minus the number of old ones
         while i < part:
             i += width(data[i])
             surplus -= 1
@@ -152,7 +152,7 @@ def look_up(trie, n_units, data, i, stop, texts, n_texts):
 
 @kernel(inline=True)
 def offset(unit):
-    """The offset in a unit of the double array."""
+    """The offset that a unit of the double array contains, as darts-clone packs it."""
     return np.int64(unit >> 10) << np.int64((unit & (1 << 9)) >> 6)
 
 
@@ -164,8 +164,8 @@ def cluster_end(data, i, stop, page, member):
     if 0x20 <= c < 0x7F and (i == stop or data[i] < 0x80):
         return i
     kind = kind_of(page, member, c)
-    picture = 1 if kind == PICTURE else 0  # 1: after a picture and extenders; 2: and a joiner
-    # 1: after a consonant and extenders; 2: with a linker among them
+    picture = 1 if kind == PICTURE else 0  # 1: after a picture and any extenders; 2: after these and a joiner
+    # 1: after a consonant and any extenders; 2: if a linker is among these
     conjunct = 1 if kind == CONSONANT else 0
     while i < stop:
         before = kind

@@ -18,7 +18,7 @@ from gputok.kernels.cuda.lines import Watched, lines, texts_with
 _MOST_CAPACITY = 1 << 31  # slots of the table of words
 _EIGHT = 8  # a word in the arena begins at a multiple of this number of bytes, ...
 _MOST_EIGHTS = 1 << 31  # ... of which there are fewer than this
-_HOT = 512  # slots of a block's own table, as in count_words.cu
+_HOT = 512  # slots of the table of words that each block of threads has for itself, as in count_words.cu
 Counting, Found, AddedWords, Order, Kept, Gathered = structs_of(
     "count_words.cu", "Counting Found AddedWords Order Kept Gathered"
 )
@@ -120,7 +120,7 @@ def count_batches(
         def fetch() -> tuple[Batch | None, Callable[[], tuple] | None]:
             with device.active(lane):
                 batch = next(batches, None)
-                with contextlib.suppress(MemoryError):  # it does not hold two batches at a time
+                with contextlib.suppress(MemoryError):  # the device may not hold two batches: this one is copied later
                     return batch, None if batch is None else _upload(device, batch)
                 return batch, None
 
@@ -258,7 +258,7 @@ def count_words(
 
 def _work(device: Device, counts: DeviceCounts, n_words: int) -> tuple[Counting, Any]:
     """Allocates what entering `n_words` words writes; and uint32[2]: how many are new, and how many have no room."""
-    # Beside its words, a block may have to put out those of its own table
+    # A block may lack room for its words and, at its end, also for those of its own table
     xp, room = device.xp, n_words + _HOT * device.blocks
     n = xp.zeros(2, xp.uint32)
     claimed = xp.empty(min(room, len(counts.keys) // 2), xp.uint32)

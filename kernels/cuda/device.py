@@ -203,10 +203,10 @@ class _Lanes:
             lane = self._idle.pop() if self._idle else _Lane(self._cupy, self._piece)
             try:
                 yield lane
-            except BaseException:  # memory of the host from which copies go on is free now
+            except BaseException:  # the caller may free memory of the host from which copies still go on
                 lane.wait()
                 raise
-            else:  # other streams may use the arrays that were made here, and other threads the memory of copies
+            else:  # from now on, other streams may use arrays that were made here, and other threads the pinned memory
                 if waits:
                     lane.wait()
             finally:
@@ -219,10 +219,10 @@ class _Lanes:
 
 
 class _Users:
-    """Counts who works on a device, and who has tables there. Calls `free` when nobody works; True: nor has tables."""
+    """Counts who works on a device, and who has tables there. When nobody works, calls free(nobody has tables)."""
 
     def __init__(self, free: Callable[[bool], None]) -> None:
-        # Tables may end inside of this block, when garbage is collected
+        # RLock: garbage may be collected while a thread holds the lock, and then tables may end in the same thread
         self._n, self._lock, self._free = {False: 0, True: 0}, threading.RLock(), free
 
     @contextlib.contextmanager
@@ -244,10 +244,11 @@ class _Users:
 
 
 class _Loan(NamedTuple):
-    """Memory that others use."""
+    """Memory of a device that is lent to another library, see `_Lender`."""
 
     memory: Any
-    ends: dict[int, Any]  # of what others do on each stream, by its address; 0: of the copy that begins the loan
+    # Events by the addresses of streams: the end of what others do on the stream; 0: of the copy that begins the loan
+    ends: dict[int, Any]
 
 
 class DeviceArray:
@@ -281,7 +282,10 @@ class DeviceArray:
 
 
 class _Lender:
-    """Lends memory of a device. It is lent again when all that was done with it has ended; nobody waits for that."""
+    """Lends memory of a device to other libraries, for arrays that outlive the work that made them (`Device.lasting`).
+
+    Memory that came back is lent again only when all work on it has ended; nobody waits for that.
+    """
 
     def __init__(self, cupy: ModuleType, ordinal: int, came_back: Callable[[], None]) -> None:
         self._cupy, self._ordinal, self._came_back = cupy, ordinal, came_back
@@ -289,7 +293,7 @@ class _Lender:
 
     @functools.cached_property
     def _stream(self) -> Any:
-        """CuPy gives memory again on the stream on which it was allocated: on this one, to nobody else."""
+        """The stream on which lent memory is allocated: CuPy gives memory again only on its stream, here to none."""
         return self._cupy.cuda.Stream(non_blocking=True)
 
     @property
@@ -414,7 +418,7 @@ class _Card:
         return self._cupy.RawModule(code=(SOURCES / file).read_text(), options=self._options)
 
     def _loaded(self, file: str, kernel: str) -> tuple[Any, int]:
-        """Returns a kernel, and how many of its threads the registers of a multiprocessor are for."""
+        """Returns a kernel, and for how many of its threads a multiprocessor has enough registers."""
         with _making:  # two lanes may want the same file at first use: it is loaded or compiled once
             if file not in self._modules:
                 self._modules[file] = self._module(file, kernel)
@@ -528,7 +532,7 @@ class _Card:
     def host_memory(self, n_bytes: int) -> np.ndarray:
         block, error = self._sizes.block, self._cupy.cuda.runtime.CUDARuntimeError
         if block // 2 <= n_bytes <= block:
-            # Else pinning memory would start device 0; and without pinned memory, other memory does
+            # Outside of this device, pinning would start device 0. If memory can't be pinned, other memory will do
             with self._cupy.cuda.Device(self._ordinal), contextlib.suppress(error):
                 return np.frombuffer(self._cupy.cuda.alloc_pinned_memory(n_bytes), np.uint8, n_bytes)
         return np.empty(n_bytes, np.uint8)

@@ -11,7 +11,7 @@ from gputok.kernels.cuda import split
 from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_of
 from gputok.kernels.cuda.encode_words import Rows, Words, encoded, gathered
 
-_WORDS_PER_SLOT = 4  # of the text, in the first table; if it is too small, a larger one replaces it
+_WORDS_PER_SLOT = 4  # words of a text for each slot of the first table of words; a larger table replaces a full one
 Entered, Pieces, Narrow, Around = structs_of("encode_words.cu", "Entered Pieces Narrow Around")
 
 
@@ -79,10 +79,10 @@ def upload(device: Device, data: np.ndarray, offsets: np.ndarray, *numbers: np.n
 def encode_on_device(
     device: Device, text: Any, offsets: Any, token: Any, automaton: Any, model: Any
 ) -> tuple[Any, Any]:
-    """Does the same for arrays on the device, all but the text uint32, and returns such arrays; offsets begin with 0.
+    """Does what `encode_corpus` does, with arrays on the device, all uint32 but the text; offsets begin with 0.
 
-    If text has at most `DeviceSizes.bounded` bytes, the host does not look how many words and ids there are: at most
-    one for each byte. Then the words are followed by empty ones, and the ids by others: the last end is their number.
+    If text has at most `DeviceSizes.bounded` bytes, the host does not look how many words and ids there are, and takes
+    memory for one of each for every byte. Then the array of ids is too long: the last element of ends is their number.
     """
     xp, n_bytes = device.xp, len(text)
     most = n_bytes if 0 < n_bytes <= min(device.sizes.bounded, device.sizes.longest_run) else None
@@ -142,11 +142,11 @@ def encode_documents(
 
 
 def _entered(device: Device, text: Any, starts: Any, most: int | None) -> tuple[Entered, int]:
-    """Enters the words from starts, uint32[n + 1], into a table; returns it, and how many differ, or `most`."""
+    """Enters the words that begin at starts, uint32[n + 1], into a table; returns it, and how many differ, or most."""
     xp = device.xp
     n, capacity = len(starts) - 1, 64
     slots = xp.empty(n, xp.uint32)
-    # Without looks, a half of the table has room for all words at once, and for those that threads give up again
+    # If the host does not look, half of the table has room for all words, and for slots that threads give up again
     while capacity * _WORDS_PER_SLOT < n or (most is not None and capacity < 2 * (n + 1)):
         capacity *= 2
     while True:

@@ -21,7 +21,7 @@ from gputok.kernels.cuda.device import Device, launch, number, packed, structs_o
 
 _CHOOSERS, _SLOTS, _STRETCH, _TALLIES = 256, 1024, 256, 512  # these and the next two lines are as in train_bpe.cu
 _END = 0xFFFFFFFF
-_TRAINED, _FULL, _LOW, _CROWDED = 1, 2, 3, 4
+_TRAINED, _FULL, _LOW, _CROWDED = 1, 2, 3, 4  # values of _DONE: why rounds have stopped; 0: they go on
 
 _MOST_SYMBOLS = 2**32 - 1
 _MOST_ROWS = 2**31
@@ -52,9 +52,9 @@ def train_bpe(
 
     A word may be any text: a document or a run of words, if tokens may span words (`limits.veto`), or Chinese.
 
-    If a merge spells a token that exists already (a special token), the CPU learns all merges, with a warning: such a
-    merge makes a token whose id is smaller than others, which the proof of batches excludes. So it does with a prefix,
-    or if shorter pairs come first.
+    The CPU learns all merges, with a warning, if tokens have a prefix, if shorter pairs come first, or if a merge makes
+    a token that exists already (a special token): such a token has a smaller id than others, which the proof that pairs
+    may be merged in batches excludes.
     """
     try:
         if limits.prefix or limits.shorter_first:
@@ -271,7 +271,7 @@ def _table(device: Device, capacity: int) -> dict[str, Any]:
 
 
 def _changed(device: Device, training: Training, fields: dict[int, int]) -> Training:
-    """Changes fields of the state, in memory of its own."""
+    """Changes fields of a copy of the state: `training` keeps its own."""
     state = device.download(training.state)
     for field, value in fields.items():
         state[field] = value

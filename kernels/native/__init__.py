@@ -20,13 +20,13 @@ from gputok.kernels.signatures import NamedTuple
 _HERE = os.path.dirname(os.path.realpath(__file__))
 LIBRARY = {"win32": "kernels.dll"}.get(sys.platform, "kernels.so")
 CHECKED = os.environ.get("GPUTOK_CHECK", "0") not in ("", "0")  # each access of a kernel is checked
-LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # number from the library -> level of the processor
+LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # result of `gputok_level` of the library -> level of the processor
 
 
 class MachineCode(NamedTuple):
     """The source of the kernels' machine code."""
 
-    calls: dict[str, Callable[[], Any]] | None  # what makes each kernel, by its name; None: Numba compiles them
+    calls: dict[str, Callable[[], Any]] | None  # makes the kernel of each name; None: Numba compiles kernels
     reason: str  # a sentence for the user
     library: ctypes.CDLL | None = None
 
@@ -75,7 +75,7 @@ def _chosen() -> MachineCode:
 
 
 def _library() -> tuple[Any, str] | str:
-    """Finds calls.py and the library, here or in an installed wheel of the same kernels; or why there are none.
+    """Finds calls.py and the library, here or in an installed wheel of the same kernels; or returns why there are none.
 
     `import gputok` in the root of a clone takes the source tree, whatever is installed.
     """

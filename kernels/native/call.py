@@ -29,7 +29,7 @@ class Memory:
 def arrays(library: ctypes.CDLL) -> Callable[..., np.ndarray]:
     """Returns a function that makes an array from the slots that a kernel filled.
 
-    Slots: the block (0: the array was an argument), that argument, the address of the elements, and the shape.
+    Slots: the block of memory (0: the array was an argument), the argument's address, that of the elements, the shape.
     """
     take, release = library.gputok_take, library.gputok_release
     take.argtypes, take.restype = [ctypes.c_int64] * 4, None

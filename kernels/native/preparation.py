@@ -1,4 +1,4 @@
-"""Announces the compiling of kernels, and measures the time of loading and compiling, which rates leave out."""
+"""Announces the compiling of kernels, and measures the time of loading and compiling, so that rates leave it out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Preparation:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Measures the time of the block."""
+        """Adds the time of the block to `seconds`; blocks of several threads at a time count once."""
         with self._lock:
             if not self._busy:
                 self._since = time.perf_counter()

@@ -50,7 +50,7 @@ class Kernel(NamedTuple):
     parameters: tuple[str, ...]
     arguments: tuple[Type, ...]
     result: Any  # Numba's type
-    is_c: bool = False  # a C function of int64: the entry has these arguments and the result, or 0
+    is_c: bool = False  # a C function of int64: so is the entry; it returns 0 if the kernel raises an error
 
     @property
     def symbol(self) -> str:

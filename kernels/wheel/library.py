@@ -41,13 +41,14 @@ def _link(command: list[str] | None, objects: list[pathlib.Path], library: pathl
 
 
 _PARTS = {"encode_one": "texts", "encode_corpus": "walks", "count_words": "walks", "split": "walks"}
-"""Modules, and folders of modules, that share much -> the name of their part."""
+"""Modules, and folders of modules, that share many functions -> the name of their part."""
 
 
 def _parts(modules: list[str]) -> tuple[list[list[str]], list[list[str]]]:
-    """Parts of modules: those that share many functions, which one process compiles, once; and the others.
+    """Divides modules into parts, of which each becomes one object file.
 
-    A part becomes one object file. Training shares little with the rest, nor do the models' trainers with each other.
+    The first list has the parts whose modules share many functions: one process compiles all, so that these are
+    compiled once. The second has the trainers, which share little with the rest, and with each other.
     """
     parts = dict[str, list[str]]()
     for module in modules:

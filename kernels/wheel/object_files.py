@@ -1,7 +1,7 @@
-"""From LLVM's bitcode to object files: one for each part of the kernels and level of the processor, and one for all.
+"""From LLVM's bitcode to object files: one for each part of the kernels and level of the processor, and one runtime.
 
-The code of that is LLVM's intermediate code in the files `*.ll` beside this module: `runtime.ll` (memory of arrays),
-`level_x86.ll` (what the processor can do).
+The runtime, which all kernels share, is LLVM's intermediate code in the files `*.ll` beside this module: `runtime.ll`
+(memory of arrays) and `level_x86.ll` (what the processor can do).
 
 This module uses internal names of the release of Numba that backend.py requires.
 """

@@ -10,15 +10,16 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.memory import view
 from gputok.kernels.native import CHECKED
 
-# Bytes of memory beyond those asked for, since not all ranges of files have quite the same size
+# Additional bytes of `new_memory`, as the memory is used again for ranges of files of not quite the same size
 _ROOM = 1 << 12
 _HUGE_PAGE = 1 << 21  # bytes of a huge page
 
 
 def pointer(array: np.ndarray | None) -> int | tuple[int, int]:
-    """The address of a contiguous array, or 0 for None, for `memory.view`; in the checked build also its bytes.
+    """The address of a contiguous array, or 0 for None, of which a kernel makes a view by `memory.view`.
 
-    With addresses as arguments, Numba compiles a kernel once, and not again for read-only arrays.
+    In the checked build, also the number of its bytes. If arrays themselves were arguments, Numba would compile a
+    kernel again for read-only arrays.
     """
     if array is None:
         return (0, 0) if CHECKED else 0
@@ -42,7 +43,7 @@ def resized(array: np.ndarray, size: int) -> np.ndarray:
 def of_pieces(
     kernel: Any, data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, *arguments: Any
 ) -> Any:
-    """Calls a kernel with the addresses of text and of pieces in it; frozen: or the mode of each."""
+    """Calls a kernel with the addresses of text and of its pieces; frozen: a bool or uint8 of each, or None."""
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     return kernel(pointer(data), (pointer(start), pointer(end), pointer(frozen), len(start)), *arguments)
 
@@ -54,11 +55,11 @@ def views_of(pieces):
 
 
 def new_memory(n_bytes: int) -> np.ndarray:
-    """Memory for `n_bytes` bytes, uint8[]: huge pages for what nearly fills one (small ones took as long as a copy)."""
+    """New memory for `n_bytes` bytes, uint8[]: in huge pages if it fills half of one, as small pages take longer."""
     if 2 * n_bytes < _HUGE_PAGE:
         return np.empty(n_bytes + _ROOM, np.uint8)
     size = -(-n_bytes // _HUGE_PAGE) * _HUGE_PAGE
-    # NumPy asks for huge pages; as many bytes as a huge page has are never touched
+    # NumPy asks the system for huge pages. The array has one more, so that a part of it can begin where one begins
     memory = np.empty(size + _HUGE_PAGE, np.uint8)
     skip = -_address(memory) % _HUGE_PAGE
     return memory[skip : skip + size]
@@ -66,7 +67,7 @@ def new_memory(n_bytes: int) -> np.ndarray:
 
 @kernel(inline=True)
 def put_row(columns, n, x, y, z):
-    """Writes a row of three columns, and returns the number of rows."""
+    """Writes x, y, z to index n of three columns, and returns n + 1."""
     a, b, c = columns
     a[n], b[n], c[n] = x, y, z
     return n + 1
@@ -74,7 +75,7 @@ def put_row(columns, n, x, y, z):
 
 @kernel(inline=True)
 def longer(array, used, n):
-    """A new array of length n with the first `used` elements of another (a slice takes a second longer to compile)."""
+    """A new array of length n with the first `used` elements of another (copying a slice compiles a second longer)."""
     new = np.empty(n, array.dtype)
     for i in range(used):
         new[i] = array[i]

@@ -1,7 +1,7 @@
 """Memory that several threads change: each function is one indivisible access to an element of a view.
 
-All but `atomic_release` are sequentially consistent: what a thread wrote before such an access is seen by each thread
-that finds its result. The views must be aligned to their elements, as arrays of NumPy are.
+All but `atomic_release` are sequentially consistent: a thread that reads what such an access stored also sees all that
+the storing thread wrote before. The views must be aligned to their elements, as arrays of NumPy are.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def atomic_load(typingctx, view, index):
 
 @intrinsic
 def atomic_release(typingctx, view, index, value):
-    """Stores an element, cheaper than `atomic_store`: who finds it there finds all that this thread wrote before."""
+    """Stores an element, cheaper than `atomic_store`: a thread that reads it sees all that this thread wrote before."""
 
     def codegen(context, builder, signature, args):
         where = _pointer(context, builder, signature.args[0], args)

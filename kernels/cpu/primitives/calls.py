@@ -9,8 +9,8 @@ from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-KNOWN = "gputok_known"  # a variable of the library: the address of a handle of `objects.Known`, or 0
-VARIABLE = ctypes.c_int64(0)  # in its place, if there is no library
+KNOWN = "gputok_known"  # the variable of the library that has the address of the array of an `objects.Known`, or 0
+VARIABLE = ctypes.c_int64(0)  # the same variable, if Numba compiles the kernels and there is no library
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(VARIABLE))  # it is never freed
 binding.add_symbol(KNOWN, ctypes.addressof(VARIABLE))
 _PLACES = 4
@@ -18,7 +18,7 @@ _PLACES = 4
 
 @intrinsic
 def call(typingctx, function, *arguments):
-    """Calls the C function at an address, with int64. -> its result as int64: a C `int` is the lower half."""
+    """Calls the C function at an address with int64 arguments. -> its result as int64: np.int32 of it for a C `int`."""
     given = types.StarArgTuple((types.int64,) * len(arguments))
 
     def codegen(context, builder, signature, args):
@@ -31,7 +31,7 @@ def call(typingctx, function, *arguments):
 
 @intrinsic
 def places(typingctx):
-    """A view of four int64 on the stack, which last as long as the call of the kernel: a C function can write there."""
+    """A view of four int64 on the stack, to which a C function can write; they last until the kernel returns."""
     made = View(types.int64)
 
     def codegen(context, builder, signature, args):

@@ -1,7 +1,7 @@
 """Numbers that several kernels share.
 
-Indices and hashes are unsigned 64-bit numbers. In Numba, such a number and a Python integer give a float, so kernels
-write U0, U1, ... for small numbers.
+Indices and hashes are unsigned 64-bit numbers. In Numba, the sum of such a number and a Python integer is a float, so
+kernels write U0, U1, ... for small numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Handles: one array with all arguments of a kernel for short texts, so that Python passes one address to the kernel.
 
 Passing the tables of a model as arrays would take longer than encoding a short text, and a handle is made only once. A
-NamedTuple class declares what it contains: `Handle` writes the three numbers of each field (for an array, its address
-and its numbers of elements and of columns; else the number), and `tables.record_at` gives a kernel the fields by name.
+NamedTuple class declares its fields. `Handle` writes three numbers for each field: the address, the number of elements
+and the number of columns of an array, or a number and two zeros. `tables.record_at` gives a kernel the fields by name.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 from gputok.kernels.signatures import Either, Elements, TupleType, Type, type_of
 
-WORDS = 3  # numbers of 64 bits of a field: address, elements and columns of an array; or a number
+WORDS = 3  # how many numbers of 64 bits a field has
 
 
 class Handle:
     """uint64[fields, 3] for a NamedTuple class, and references to the arrays whose addresses it contains.
 
     Args:
-        of: the class. A field whose type is such a class has the fields of that class in turn.
-        room: the fewest fields of the array, so that handles of several classes can lie side by side.
-        values: of the first fields.
+        of: the class. In place of a field whose type is also such a class, the array has the fields of that class.
+        room: the array has at least so many fields, so that handles of several classes can have the same size.
+        values: the values of fields, by name; others can be `put` later.
     """
 
     def __init__(self, of: type, room: int = 0, **values: Any) -> None:
         self.of, (self._leaves, self._first) = of, layout(of)
         self._hold(np.zeros((max(len(self._leaves), room), WORDS), np.uint64))
-        self._values: dict[str, Any] = {}  # which keeps arrays alive
+        self._values: dict[str, Any] = {}  # keeps the arrays alive whose addresses are in `slots`
         self._kept: list[Handle] = []
         self.put(**values)
 
@@ -44,7 +44,7 @@ class Handle:
     def put(self, **values: Any) -> None:
         """Writes fields by name: numbers, contiguous arrays, which the handle keeps alive, or NamedTuples of these."""
         for name, value in values.items():
-            if self._values.get(name) is not value:  # a cache and a walk are put again for each 32 kB of text
+            if self._values.get(name) is not value:  # callers put the same cache and walk again for each 32 kB of text
                 for field, item in enumerate(_items(value), self._first[name]):
                     self._put(name, field, item)
                 self._values[name] = value
@@ -89,9 +89,9 @@ class Handle:
 
 @functools.cache
 def layout(of: Any) -> tuple[list[Any], dict[str, int]]:
-    """The arrays and numbers of a NamedTuple class, and the index of the first one of each field.
+    """The arrays and numbers in a NamedTuple class and the classes of its fields; and by field, the index of its first.
 
-    Of each: its type, and the type of elements and the dimensions that an array can have; none for a number.
+    For each: its type, and a list of the (dtype, number of dimensions) that an array may have; [] for a number.
     """
     kind, leaves, first = type_of(of), [], {}
     assert isinstance(kind, TupleType)

@@ -24,7 +24,8 @@ def pop(heap, n):
     i = 0
     while 2 * i + 1 < n:
         child = 2 * i + 1
-        # Without a branch, which would be taken half of the time; heap[n] is no child, but the entry itself
+        # Adds a comparison, since the processor could not predict a branch here. If there is no second child, it reads
+        # heap[n], which is `entry` itself
         child += np.int64(heap[child + 1] < heap[child])
         if heap[child] >= entry:
             break

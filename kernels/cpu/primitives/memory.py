@@ -1,7 +1,8 @@
-"""The names of the modules beside this one that need Numba, for kernels, which Python also imports without Numba.
+"""Gives kernels the functions of the modules beside this one that need Numba, such as `view` and `copy`.
 
-If the package contains machine code, no code calls these functions, and the names are None. Then Numba is not imported,
-which would take a third of a second, and need not be installed.
+All kernels import them from here, since Python imports the files of kernels also without Numba: if the package contains
+machine code, nothing calls these functions, and each name is None. Then Numba need not be installed, and is not
+imported, which would take a third of a second.
 """
 
 from __future__ import annotations

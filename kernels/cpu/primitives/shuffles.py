@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 _I8 = ir.IntType(8)
 _16, _64 = ir.VectorType(_I8, 16), ir.VectorType(_I8, 64)
 _QUARTERS = [ir.Constant(ir.VectorType(I32, 16), list(range(i, i + 16))) for i in range(0, 64, 16)]
-_ROWS, _WIDTH = 8, 6  # of a table of classes; bytes of the widest window
+_ROWS, _WIDTH = 8, 6  # rows of a table of classes (`put_classes`); bytes of the widest window (`window_masks`)
 _END, _CLASS_OF_END = 0xFF, 15  # END_OF_TEXT, and its class (`walk.windows.END_CLASS`)
 
 
@@ -28,7 +28,7 @@ def _splat(value: int) -> ir.Constant:
 
 
 def _loader(context, builder, signature, args):
-    """load(k, index, vector): the bytes from `index` on of the view args[k]."""
+    """Returns a function loaded(k, index, vector): the vector of bytes from `index` on of the view args[k]."""
 
     def loaded(k, index, vector=_64):
         count = 1 if vector is _I8 else vector.count
@@ -69,7 +69,7 @@ def _shuffled_16(builder, table, indices):
 
 
 def _shuffled(builder, table, indices):
-    """The same for 64 indices; of vectors that are split and joined, not of narrow loads, LLVM makes wide shuffles."""
+    """`_shuffled_16` for 64 indices. LLVM makes wide shuffles of a vector that is split and joined, not of loads."""
     parts = (builder.shuffle_vector(indices, indices, quarter) for quarter in _QUARTERS)
     return _joined(builder, [_shuffled_16(builder, table, part) for part in parts])
 
@@ -78,7 +78,8 @@ def _shuffled(builder, table, indices):
 def put_classes(typingctx, text, index, classes, at, tables):
     """Writes the class of each of the 64 bytes of `text` from `index` on to classes[at:], from a table uint8[8, 16].
 
-    The class of 0xFF is 15, of another byte that isn't ASCII 0x80; returns a bit for each of the latter. All are uint8.
+    The table has the classes of ASCII. 0xFF (end of text) gets class 15, and each other byte that isn't ASCII class
+    0x80; returns a number whose bit i is set if byte i got class 0x80. All views are of uint8.
     """
     for view in (text, classes, tables):
         must_be(view)
@@ -102,9 +103,10 @@ def put_classes(typingctx, text, index, classes, at, tables):
 
 @intrinsic
 def leads_in(typingctx, text, index, rows):
-    """A bit for each of the 64 bytes of `text` from `index` on that a table has; only first bytes of characters can be.
+    """A number whose bit i is set if byte i of the 64 bytes of `text` from `index` on is in a set of first bytes.
 
-    rows: uint8[16]; bit i of rows[k] tells whether the byte (12 + i) << 4 | k is meant. All views are of uint8.
+    rows: uint8[16], the set: bit i of rows[k] is for the byte (12 + i) << 4 | k, so that only first bytes of characters
+    that aren't ASCII can be in it. All views are of uint8.
     """
     must_be(text)
     must_be(rows)
@@ -121,7 +123,7 @@ def leads_in(typingctx, text, index, rows):
 
 
 def _window_masks(n_bytes, n_sets):
-    """An instruction for windows of five or six bytes, and the first two or all three sets of eight terms."""
+    """Makes `masks_of` for windows of n_bytes (5 or 6) and n_sets (2 or 3) sets of eight terms, see walk/windows.py."""
 
     @intrinsic
     def masks_of(typingctx, classes, index, tables, at):
@@ -175,11 +177,11 @@ _MOST_MORE = 8  # elements that are written after the last one
 
 @intrinsic
 def put_positions(typingctx, bits, first, indices, at):
-    """Writes `first` + the index of each bit of a number, ascending, to indices[at:]; returns where they end.
+    """Writes `first` + the index of each bit that is 1 in a number, ascending, to indices[at:]; returns where they end.
 
-    indices: a view of uint32, of which up to 8 elements more are written. For each byte, eight indices are taken from a
-    table, and the next byte overwrites those that are of no bit: no branch depends on the bits (see Lemire 2018,
-    "Iterating over set bits quickly (SIMD edition)").
+    indices: a view of uint32; up to 8 elements after that end are overwritten, too. For each of the eight bytes of the
+    number, a table has eight indices, and all are written; those of the next byte overwrite those too many. So no
+    branch depends on the bits (see Lemire 2018, "Iterating over set bits quickly (SIMD edition)").
     """
     must_be(indices, types.uint32)
 

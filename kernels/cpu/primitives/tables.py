@@ -1,14 +1,14 @@
 """Tables as kernels use them: a NamedTuple of arrays is declared once, and a kernel has the same NamedTuple of views.
 
-    as_views(table)          the views of a NamedTuple of arrays, which was an argument; what is a number stays a number
-    record_at(address, T)    what a `Handle` (handle.py) for the NamedTuple class T has at this address,
-                             or where a view of uint64 begins
-    record.field             a sized view, a number, or a record of a field that is a NamedTuple: read here and now
-    as_views(record)         all fields of a record, as T
-    record_at(where, T, v)   likewise; a field with a choice of types has elements of the type of those of the view v
-    pointer_to_all(view)     the memory of a sized view, in the form of `arrays.pointer`, for a stage
+    as_views(table)          the same NamedTuple with views, of a NamedTuple of arrays and numbers that was an argument
+    record_at(where, T)      a *record*: the fields of the NamedTuple class T, as a `Handle` (handle.py) wrote them at
+                             this address, or at the first element of this view of uint64
+    record.field             loads the field from memory: a sized view, a number, or the record of a NamedTuple
+    as_views(record)         loads all fields, as a T
+    record_at(where, T, v)   likewise; a field with a choice of types has elements of the same type as the view v
+    pointer_to_all(view)     the memory of a sized view, as `arrays.pointer` gives it, to call a stage with it
 
-Reading a field of a record is a load: in a loop that stores something, take the fields that it needs before the loop.
+LLVM can't keep a field in a register over a store: load the fields that a loop needs before the loop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numba.np.numpy_support import as_dtype
 
 
 class Record(types.Type):
-    """The type of records: the address of the numbers for the fields of a NamedTuple class."""
+    """Numba's type of records. The value of a record is the address of the numbers that a `Handle` wrote."""
 
     def __init__(self, group: TupleType, choice: str = "") -> None:
         made_by: Any = group.made_by
@@ -67,7 +67,7 @@ def _field(context, builder, record, value, name):
 
 
 def _read(context, builder, address, at, kind):
-    """The value of a field whose numbers begin at `at`."""
+    """The value of a field of a record; `at`: its index among the fields."""
 
     def word(k):
         where = builder.add(address, I64(8 * (WORDS * at + k)))
@@ -85,7 +85,7 @@ def _read(context, builder, address, at, kind):
 
 @intrinsic
 def record_at(typingctx, where, of, like=None):
-    """The record of a NamedTuple class at an address, or where a view begins; see the top of this file."""
+    """The record of the NamedTuple class `of` at an address, or where a view begins; see the top of this file."""
     if not isinstance(of, types.NamedTupleClass):
         raise TypingError(f"expected a NamedTuple class, got {of}")
     kind, code = type_of(of.instance_class), ""
@@ -106,7 +106,7 @@ def record_at(typingctx, where, of, like=None):
 
 
 def _viewed(kind):
-    """The type of the views of a type."""
+    """Numba's type of what `as_views` makes of a value of this type."""
     if isinstance(kind, types.Array):
         element = types.uint8 if kind.dtype == types.boolean else kind.dtype
         return View(element, dimensions=kind.ndim)

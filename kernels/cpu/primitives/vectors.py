@@ -30,7 +30,7 @@ def copy_64(typingctx, target, to, source, first):
 
 @intrinsic
 def put_key(typingctx, keys, i, text, begin, masks, row):
-    """keys[i:i + 2] = 16 bytes from text[begin] on & masks[row:row + 2] | masks[row + 2:row + 4]; text is of bytes."""
+    """keys[i:i + 2] = text[begin:begin + 16] (bytes) & masks[row:row + 2] | masks[row + 2:row + 4], as two uint64."""
     must_be(text)
 
     def codegen(context, builder, signature, args):
@@ -53,7 +53,7 @@ def put_key(typingctx, keys, i, text, begin, masks, row):
 
 @intrinsic
 def folded_product(typingctx, a, b):
-    """The product of two numbers of 64 bits: its lower 64 bits xor its upper 64 bits."""
+    """A hash of two numbers of 64 bits: the lower 64 bits of their product xor its upper 64 bits."""
 
     def codegen(context, builder, signature, args):
         wide = ir.IntType(128)
@@ -127,9 +127,9 @@ def _load_four(context, builder, signature, args):
 
 @intrinsic
 def of_four(typingctx, view, index, shift, key):
-    """Of the 4 elements from `index` on of a view of uint64, the one that is `key` without its lower `shift` bits.
+    """Of the 4 elements from `index` on of a view of uint64, the one whose bits above the lower `shift` are `key`.
 
-    All bits are set if there is none. Of equal ones, the result has the bits that they share.
+    If there is none, all bits of the result are set. If there are several, the result is the `and` of them.
     """
     must_be(view, types.uint64)
 

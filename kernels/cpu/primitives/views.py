@@ -14,13 +14,14 @@ reference-counted (measured: 203 instead of 950 MB/s for the walk of an automato
     as_array(view, n)       the first n elements of an owning view as an array, to be returned
     tail(view, i)           the elements from i on; owning if `view` is owning
 
-A *sized* view, as `tables.py` makes, knows its number of elements, `len(view)`, and, of two dimensions, the length of a
-row, `view.columns`. What is not used costs nothing.
+A *sized* view, as tables.py makes it, knows its number of elements, `len(view)`, and with two dimensions the length of
+a row, `view.columns`. Where they are not used, they cost nothing.
 
-A kernel borrows an owning view for the call: the code that makes memory counts references, not loops that use it.
+An owning view that one kernel passes to another is only borrowed (`lend_views`): references are counted in the kernel
+that makes memory, not in those that use it in loops.
 
 With `GPUTOK_CHECK=1` in the environment, kernels are compiled anew, views know their length, and each access out of
-bounds raises IndexError. Else nothing is checked: the author of a kernel shows what bounds each index.
+bounds raises IndexError. Else nothing is checked: the author of a kernel must show why each index is in bounds.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _BYTES = ir.IntType(8).as_pointer()
 
 
 class View(types.Type):
-    """The type of views, with a reference if `owning`; dimensions: of a sized view, its array's; 0: not sized."""
+    """Numba's type of views. owning: the view has a reference to its memory; dimensions: 1 or 2; 0: it is not sized."""
 
     def __init__(self, dtype: types.Type, owning: bool = False, dimensions: int = 0) -> None:
         self.dtype, self.owning, self.dimensions = dtype, owning, dimensions
@@ -77,7 +78,7 @@ make_attribute_wrapper(View, "columns", "columns")
 
 
 def make_view(context, builder, view_type, base, length, meminfo=None, columns=None):
-    """The value of a view; length: in elements (an LLVM value), used of sized views and in the checked build."""
+    """The LLVM value of a view; length: in elements, an LLVM value, needed for sized views and in the checked build."""
     made = cgutils.create_struct_proxy(view_type)(context, builder)
     made.base = base
     if view_type.owning:
@@ -170,7 +171,7 @@ def _store_element(context, builder, sig, args):
 
 
 def must_be(view, element=types.uint8):
-    """Refuses all but views of such elements, when a kernel is compiled."""
+    """Raises TypingError, while a kernel is compiled, unless `view` is the type of a view of such elements."""
     if not isinstance(view, View) or view.dtype != element:
         raise TypingError(f"expected a View({element}), got {view}")
 
@@ -250,7 +251,7 @@ def _array_view(array, dtype, owning):
 
 @intrinsic
 def view(typingctx, memory, dtype=None):
-    """A borrowing view of an array, or, with a dtype, of the result of `arrays.pointer`; see the top of this file."""
+    """A view of an array, of another view, or of the result of `arrays.pointer`; see the top of this file."""
     if isinstance(memory, types.Array):
         made, codegen = _array_view(memory, dtype, owning=False)
     elif isinstance(memory, View):
@@ -398,7 +399,7 @@ def lend_views(kernel) -> None:
         borrowed = tuple(_borrowed(argument, sized) for argument in args)
         try:
             found = template_for(borrowed, kws)
-        except (TypingError, KeyError):  # `len`, `columns`
+        except (TypingError, KeyError):  # the function uses `len` or `columns`: try again with sized views
             if sized:
                 raise
             sized = True
