@@ -215,7 +215,7 @@ def _refined(outer: Automaton, inner: Automaton) -> Automaton:
 
 
 def _within(a: _Rule, b: _Rule, columns: _Columns, state: tuple[int, int], column: int) -> tuple[Hashable, bool]:
-    """A step of the product of an outer automaton that knows at once where words end (`is_prompt`), and an inner one."""
+    """A step of the product of an outer automaton that knows at once where words end (`is_prompt`) and an inner one."""
     (s, t), (c, d) = state, columns[column]
     if a.delta[s, c] == DEAD:  # the word of `outer` ends, and `inner` sees the end of its text
         return _STOP, bool(b.accept[t, b.n_classes])
@@ -250,7 +250,7 @@ def _across(a: _Rule, b: _Rule, columns: _Columns, state: tuple[int, int], colum
 
 
 def _joint_classes(a: _Rule, b: _Rule) -> tuple[Positions, list[tuple[int, int]]]:
-    """Makes classes of characters for both rules: class_of, int64[0x110000], and each class's classes in `a` and `b`."""
+    """Makes classes of characters for both rules: class_of, int64[0x110000]; for each, its classes in `a` and `b`."""
     pairs = a.class_of * 256 + b.class_of
     present = np.flatnonzero(np.bincount(pairs, minlength=1))
     if len(present) > 255:
