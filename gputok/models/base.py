@@ -261,7 +261,7 @@ def vocabulary_of(vocab: Any) -> Vocabulary:
 
 
 def object_of(value: dict[str, Any], name: str) -> Any:
-    """Returns value[name], a JSON object or a Vocabulary that a kernel read; refuses a path, as constructors take."""
+    """Returns value[name], a JSON object or a Vocabulary that a kernel read; no path, though constructors take it."""
     found = value[name]
     if not isinstance(found, dict | Vocabulary):
         raise WrongValue(f"must be an object, not {brief(found)}", name)

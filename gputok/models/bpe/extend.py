@@ -81,7 +81,7 @@ class Symbols:
             )
 
     def cut(self, ids: PackedIds, rows: Positions) -> tuple[Ids, Positions, Positions]:
-        """Cuts rows of ids into sequences: symbols uint32[n], offsets int64[n_sequences + 1], the row of a sequence."""
+        """Cuts rows of ids into sequences: symbols uint32[n], offsets int64[n_sequences + 1], each sequence's row."""
         symbols = ids.astype(np.uint32, copy=False)
         if not self.alone[ids].any() and not self._begins[ids].any() and (rows[1:] > rows[:-1]).all():
             return symbols, rows, np.arange(len(rows) - 1)
@@ -100,7 +100,10 @@ class Symbols:
         return symbols, offsets, row[at[offsets[:-1]]]
 
     def _joined(self, ids: Ids, alone: Mask) -> tuple[Ids, Mask, Mask]:
-        """Makes the byte tokens of a character one symbol: the symbols, which are `alone`, bool[ids]: not left out."""
+        """Makes the byte tokens of each character one symbol.
+
+        Returns the symbols, which of them stay alone, and which ids are kept: all but a character's further bytes.
+        """
         byte = self._byte_of[ids].astype(np.int64)
         n = len(byte)
         # A character of one byte is one token already
@@ -176,7 +179,7 @@ class _Learner:
     def learnt(
         self, n_tokens: int, min_frequency: int, progress: Callable[[int, int], None] | None, threads: int | None
     ) -> tuple[BpeMerges, Positions, Positions]:
-        """Returns all merges, and int64[n] twice, what is added in order: a character or -1, and a merge or else -1.
+        """Returns all merges, and, in order, the characters and merges to add: int64[n] each, one of the two is -1.
 
         If a merge spells a reserved token, the sequences are cut there, and all is learnt again.
         """

@@ -163,7 +163,7 @@ def leaves_pruned(frequency: Counts, split: Positions, fixed: Mask, ids: Positio
 
 
 def first_merged(model: BPE, fixed: Mask, n_kept: int) -> Mask:
-    """Chooses the tokens that stay if training had ended sooner: bool[n].
+    """Chooses the tokens that a training would have made that ended sooner: bool[n].
 
     These are the tokens that no merge makes, those in `fixed`, and then, up to `n_kept`, the ones that are made first.
     """
