@@ -273,7 +273,7 @@ def to_regex(node: Node) -> regex.Pattern:
 
 
 def write(node: Node, spell: Callable[[Node], str | None]) -> str:
-    """Writes a syntax tree as a pattern; spell: how a dialect writes sets, references, ...; None: as all dialects do."""
+    """Writes a syntax tree as a pattern; spell: how to write sets, references, ...; None: as all dialects do."""
 
     def written(node: Node) -> str:
         text = spell(node)
