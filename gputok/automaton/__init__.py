@@ -23,7 +23,7 @@ __all__ = ["PATTERNS", "compile_literal", "compile_pattern"]
 
 
 class Same(NamedTuple):
-    """Automata as keys of a cache: equal if they are the same objects."""
+    """Automata as the key of a cache: their arrays have no hash, so keys are equal if they hold the same objects."""
 
     automata: tuple[Automaton, ...]
 
@@ -38,12 +38,13 @@ class Same(NamedTuple):
 def compile_pattern(pattern: str) -> Automaton | Backtracking:
     r"""Compiles a pattern in Oniguruma's Ruby syntax, as `tokenizers.Regex` takes it.
 
-    Almost every pattern of a tokenizer becomes an Automaton. It becomes a pattern of the `regex` package, with one
+    Almost every pattern of a tokenizer becomes an Automaton. A pattern becomes one of the `regex` package, with one
     warning, if it needs more than one character of look-ahead, a look-behind at the beginning of a match, atomic groups
-    of several characters, back references, or thousands of states; its time has a limit (`gputok.automaton.pattern`).
+    of several characters, back references, or thousands of states. The time of its searches has a limit
+    (`gputok.automaton.pattern`).
 
-    A walk takes linear time in the length of the text for all of `PATTERNS`. A pattern that must look far ahead to find
-    no match takes as long as backtracking: `a*b` takes quadratic time on `aaaa`.
+    A walk takes linear time in the length of the text for all of `PATTERNS`. A pattern that must read far ahead before
+    it is certain that there is no match takes as long as backtracking: `a*b` takes quadratic time on `aaaa`.
 
     Args:
         pattern: the pattern.

@@ -1,17 +1,21 @@
-r"""What brackets of a pattern contain, kept as Oniguruma keeps it, which is not always what they mean.
+r"""What the brackets of a pattern (`[a-z]`) contain, stored as in Oniguruma, whose errors `tokenizers` has as well.
 
-Oniguruma has a bit for each byte, for ASCII, and ranges of numbers up to 2**32 for other characters. A negated bracket
-is both with a note; only inside of another one they are inverted. That goes wrong in some ways, as in `tokenizers`:
+Oniguruma stores 256 bits, one for each byte, which decide about ASCII, and ranges of numbers up to 2**32, which decide
+about other characters. A negated bracket has the bits and ranges of what it excludes, and a flag. Only if it stands in
+another bracket, its bits and ranges are inverted. So some brackets do not contain what they mean:
 
-* If a negated bracket has no ranges, the bit of a character's first byte decides. Inverting sets the bits of these
-  bytes: `[^[^[:^ascii:]]]` contains nothing.
-* Inverted ranges also have the gaps between ranges of ASCII, and everything if they begin at 0. Then there *are*
-  ranges. If there were none, what they become, everything beyond ASCII, replaces the ranges of other parts before it.
-* Ranges that are a class, such as `\D`, have such gaps: it matters that there are no others.
-* From ASCII to another character, a range sets the bits of all bytes up to that number, at most 0xFF.
+* If a negated bracket has no ranges, the bit of the first byte in UTF-8 decides about a character beyond ASCII. To
+  invert a bracket sets the bits of these bytes, too: `[^[^[:^ascii:]]]` contains nothing.
+* Inverted ranges also contain the ASCII numbers in the gaps after the first range, and, if the ranges begin at 0, all
+  numbers beyond ASCII. If there are no ranges, everything beyond ASCII is their inverse, and it replaces the ranges of
+  the parts that stand before this part in the outer bracket.
+* The ranges of a negated class such as `\D` are made in the same way: they contain the ASCII characters after the first
+  range of the class, and not those before it. So they do not begin at 0, which matters if they are inverted again.
+* A range from an ASCII character to another one beyond ASCII sets the bits of all bytes up to the number of the latter,
+  at most 0xFF.
 
-These are `or_cclass`, `not_code_range_buf`, `add_ctype_to_cc_by_range` and `cc_char_next` of regparse.c, and
-OP_CCLASS_NOT of regexec.c, in Oniguruma 6.9.10.
+In Oniguruma 6.9.10, these rules are in `or_cclass`, `not_code_range_buf`, `add_ctype_to_cc_by_range` and `cc_char_next`
+of regparse.c, and in OP_CCLASS_NOT of regexec.c.
 """
 
 from __future__ import annotations
@@ -31,9 +35,9 @@ _NUMBERS = CharSet.of((ASCII_END, END + 1))  # END stands for all numbers after 
 class Bracket(NamedTuple):
     """The inside of a bracket."""
 
-    bits: int = 0  # bit i: that of byte i
-    ranges: CharSet = NOTHING  # END: all numbers after the last code point
-    replaces: bool = False  # as part of another bracket: its ranges replace those before
+    bits: int = 0  # bit i is that of byte i
+    ranges: CharSet = NOTHING  # its member END stands for all numbers after the last code point
+    replaces: bool = False  # as a part of another bracket, its ranges replace those of the parts before it
 
     @classmethod
     def of_range(cls, first: str, last: str) -> Self:
@@ -44,9 +48,9 @@ class Bracket(NamedTuple):
 
     @classmethod
     def of_class(cls, chars: CharSet, negated: bool) -> Self:
-        r"""Makes the bracket of a class, property or POSIX bracket; chars: what it has without `negated`."""
+        r"""Makes the bracket of a class, property or POSIX bracket; chars: its characters before negation."""
         if chars == property_set(r"\w"):
-            # By itself, Oniguruma looks it up in a table of Latin-1, which has ², ³, ¹, ¼, ½ and ¾ as well
+            # Outside of brackets, \w also matches ², ³, ¹, ¼, ½ and ¾: there, Oniguruma uses a table of Latin-1
             chars = property_set("[:word:]")
         if negated:
             return cls(_bits_of(~chars), _between(chars))
@@ -79,7 +83,7 @@ class Bracket(NamedTuple):
         return CharSet.chars("".join(map(chr, ascii_ones))) | self.ranges & _OTHERS
 
     def any_case(self) -> Bracket:
-        """The bracket of all characters that match one of these under `(?i:...)`."""
+        """The bracket of all characters that match one of its characters under `(?i:...)`."""
         added = any_case(self.stored())
         return Bracket(self.bits | _bits_of(added), self.ranges | added & _OTHERS)
 
@@ -101,7 +105,7 @@ def _bits_of(chars: CharSet) -> int:
 
 
 def _between(ranges: CharSet) -> CharSet:
-    """The numbers before the first range, from 0x80 on, and those after it, even in ASCII, that are in no range."""
+    """The inverse of ranges as in Oniguruma: before the first range only from 0x80 on, after it also in ASCII."""
     if not ranges:
         return _NUMBERS
     start, stop = ranges.runs()[0]

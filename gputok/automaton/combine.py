@@ -1,13 +1,14 @@
-"""Automata made of others: one without gaps, and one that cuts what another one has cut.
+"""Makes automata from other automata, so that one walk over a text does what several steps would do.
 
-    completed(automaton)      its gaps are matches as well
-    refined(outer, inner)     the words of `inner` within the words of `outer`
+    completed(automaton)      also matches the gaps, the text between the matches of `automaton`
+    refined(outer, inner)     matches the words of `inner` within the words of `outer`
 
-A pre-tokenizer often cuts in several steps, each within the words of the step before. One automaton instead of all
-steps needs one walk over the text. Two facts decide if it exists. First, an automaton is a rule for one word and starts
-each word in state 0. So where `inner` ends a word in the middle of a word of `outer`, `outer` must go on as if it
-started there. Second, one character is looked ahead. So at each position `outer` must know if its word ends there, or
-`inner` must be a rule about two neighbours. Both are checked state by state. None: there is none, or it is too large.
+A pre-tokenizer often cuts in several steps, each within the words of the step before. Two conditions decide if one
+automaton can replace the steps. First, an automaton starts each word in state 0 and knows nothing of earlier words. So
+where `inner` ends a word in the middle of a word of `outer`, `outer` must go on as if its word started there. Second,
+an automaton looks one character ahead. So at each position, either `outer` must know by that character if its word ends
+there, or `inner` must decide by the two characters beside the position alone. Both conditions are checked for each
+state. The functions return None if there is no such automaton, or if it is too large.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from gputok.types import Mask, Positions
 
-    # The classes of both automata for each of theirs together, and last END
+    # For each class of characters of the new automaton, the classes in the two that it is made of; the last is END
     _Columns = list[tuple[int, int]]
 
 _MOST_STATES = 1024
@@ -35,11 +36,11 @@ _STOP = None  # a next state: the word ends at the last accepted position
 
 
 class _Rule(NamedTuple):
-    """An automaton as tables for this module. An accepted position at which no word can end is not marked."""
+    """The tables of an automaton, whose `accept` is False also where a longer match always follows."""
 
     delta: Positions  # int64[n_states, n_classes + 1], the last column is END
     accept: Mask  # bool of the same shape
-    fails: Mask  # bool[n_states]: True if a word that has come so far may have ended earlier
+    fails: Mask  # bool[n_states]: True if a walk can die from here without accepting: the word has ended earlier
     class_of: Positions  # int64[0x110000]
 
     @property
@@ -56,7 +57,7 @@ class _Rule(NamedTuple):
         return bool((self.accept[states] | (self.delta[states] != DEAD)).all())
 
     def is_local(self) -> bool:
-        """True if it depends on two neighbouring characters alone if there is a cut between them."""
+        """True if two neighbouring characters alone decide whether there is a cut between them."""
         states = self.delta[self.entered()]
         goes_on = states != DEAD
         return self.is_prompt() and bool((states == self.delta[0])[goes_on].all())
@@ -76,14 +77,14 @@ def _made(make: Callable[..., Automaton], of: Same) -> Automaton | None:
         made = make(*of.automata)
     except OutsideError:
         return None
-    return made if made.gapless else None  # else the next characters don't decide about gaps
+    return made if made.gapless else None  # `completed` and `refined` promise an automaton without gaps
 
 
 def completed(automaton: Automaton) -> Automaton | None:
     """Makes the gapless automaton that also matches each run of characters that `automaton` leaves out.
 
-    Its words are the same, and one for each gap. None if the pattern matches no characters, or if a match may begin
-    within a span that may be another match, and one of them can fail without the other.
+    Its words are those of `automaton`, and one for each gap. None if `automaton` matches the empty text, or if a second
+    match may begin before it is certain that an earlier one matches, and one of the two can fail without the other.
 
     Example:
         >>> from gputok.automaton import compile_pattern
@@ -103,9 +104,14 @@ def _completed(automaton: Automaton) -> Automaton:
 class _Completed:
     """The states of a completed automaton.
 
-    A state is "start"; an int, a state within a match; or ("gap", s) or ("first", s), within a gap and in the first
-    word that may be one. There s is the state of a match that may have begun, or None. The gap is accepted where that
-    match would begin. If the match fails, the gap goes on; if it is sure, the walk dies, and the gap ends there.
+    A state is one of four:
+
+    - "start".
+    - An int: the walk is within a match, in this state of `automaton`.
+    - ("gap", s): the walk is within a gap. s is the state of a match that may have begun in it, or None. The position
+      at which that match would begin is accepted as the end of the gap. If the match fails, the gap goes on; as soon as
+      the match is certain (*sure*), the walk dies, so that the gap ends there.
+    - ("first", s): the walk is in what may be a match, in state s, or the beginning of a gap.
     """
 
     def __init__(self, automaton: Automaton) -> None:
@@ -137,7 +143,7 @@ class _Completed:
         raise AssertionError(state)
 
     def _unsure(self, column: int) -> bool:
-        """Whether a match or a gap may begin with this character."""
+        """Whether this character may begin a match that can still fail, so that it may as well begin a gap."""
         return self.first[column] != DEAD and bool(self.fails[self.first[column]])
 
     def _at_start(self, column: int) -> tuple[Hashable, bool]:
@@ -164,7 +170,7 @@ class _Completed:
         return int(following) if self.fails[following] else "matches"
 
     def _same(self, one: int, other: int) -> bool:
-        """Whether two unsure matches are sure, or fail, at the same characters."""
+        """Whether two matches, in these states, become certain or fail at the same characters, whatever follows."""
         seen, queue = {(one, other)}, [(one, other)]
         for pair in queue:  # the loop appends to the queue
             for column in range(self.end + 1):
@@ -209,7 +215,7 @@ def _refined(outer: Automaton, inner: Automaton) -> Automaton:
 
 
 def _within(a: _Rule, b: _Rule, columns: _Columns, state: tuple[int, int], column: int) -> tuple[Hashable, bool]:
-    """A step of the product of an outer automaton that knows at once where its words end, and any inner one."""
+    """A step of the product of an outer automaton that knows at once where words end (`is_prompt`) and an inner one."""
     (s, t), (c, d) = state, columns[column]
     if a.delta[s, c] == DEAD:  # the word of `outer` ends, and `inner` sees the end of its text
         return _STOP, bool(b.accept[t, b.n_classes])
@@ -219,7 +225,7 @@ def _within(a: _Rule, b: _Rule, columns: _Columns, state: tuple[int, int], colum
 
 
 def _check_ends(a: _Rule, columns: _Columns, states: list[Any], delta: Positions, accept: Mask) -> None:
-    """Raises OutsideError if `inner` can end a word where `outer` doesn't, and could not start anew."""
+    """Raises OutsideError if `inner` can end a word within a word of `outer`, where `outer` could not start anew."""
     fails = failing(delta, accept)
     dead = delta == DEAD
     may_end = accept & (dead | fails[np.where(dead, 0, delta)])
@@ -239,12 +245,12 @@ def _across(a: _Rule, b: _Rule, columns: _Columns, state: tuple[int, int], colum
         return (int(following), int(b.delta[t, d])), bool(a.accept[s, c])
     if following != a.delta[0, c]:
         raise OutsideError("a word that ends in the middle of another one")
-    # The word of `outer` doesn't end before: this is the state after its first character
+    # `outer` is in the state after a word's first character. It has no gaps, so its word doesn't end before that
     return _STOP, True
 
 
 def _joint_classes(a: _Rule, b: _Rule) -> tuple[Positions, list[tuple[int, int]]]:
-    """class_of of the coarsest partition that both rules can use, and the classes of both for each of its classes."""
+    """Makes classes of characters for both rules: class_of, int64[0x110000]; for each, its classes in `a` and `b`."""
     pairs = a.class_of * 256 + b.class_of
     present = np.flatnonzero(np.bincount(pairs, minlength=1))
     if len(present) > 255:

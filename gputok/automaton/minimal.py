@@ -1,6 +1,6 @@
 """Makes the tables of an automaton small: states and classes of characters that are alike become one.
 
-It needs no syntax tree: a tokenizer whose automaton isn't made of a pattern imports no parser.
+It needs no syntax tree, so a tokenizer whose automaton isn't made of a pattern (`models.bpe.cuts`) imports no parser.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def finished(delta: Positions, accept: Mask, class_of: npt.NDArray[np.integer[An
     narrow, accepted, merged = _merge_classes(narrow, accepted)
     if narrow.shape[1] > 256:
         raise OutsideError("more than 255 classes of characters")
-    # The search does not take an empty match that touches the last match; there remains a gap.
+    # A pattern that matches the empty text has gaps: the search takes no empty match that touches the last match
     gaps = _may_be_gap(narrow, accepted)
     page, member = _pages(merged, class_of)
     return Automaton(
@@ -48,7 +48,7 @@ def finished(delta: Positions, accept: Mask, class_of: npt.NDArray[np.integer[An
 
 
 def _pages(merged: Bytes, class_of: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.uint16], Bytes]:
-    """The classes of all code points by pages: the row of each page, and uint8[rows, 128]; merged: the new classes."""
+    """Makes `page` and `member` of `Automaton`, the classes of code points; merged: the new class of each class."""
     edges = np.flatnonzero(class_of[1:] != class_of[:-1]) + 1
     runs = merged[class_of[np.append(0, edges)]]
     pages = np.repeat(runs, np.diff(edges, prepend=0, append=len(class_of))).reshape(-1, 128)
@@ -88,7 +88,7 @@ def _merge_classes(delta: Transitions, accept: Bytes) -> tuple[Transitions, Byte
     """Merges the classes of characters whose columns are equal; also returns the new class of each class."""
     rows = np.ascontiguousarray(np.vstack([delta, accept])[:, :-1].T)
     seen: dict[bytes, int] = {}
-    # In the order of their first columns
+    # New classes are numbered in the order of their first columns
     merged = [seen.setdefault(row.tobytes(), len(seen)) for row in rows]
     kept = np.r_[np.unique(merged, return_index=True)[1], delta.shape[1] - 1]
     return (
@@ -111,7 +111,7 @@ def failing(delta: npt.NDArray[np.integer[Any]], accept: Mask) -> Mask:
     """bool[n_states]: True if a walk from this state can end without another accepted position."""
     dead = delta == DEAD
     following = np.where(dead, 0, delta)
-    # with the column of END, after which no character follows
+    # also in the column of END, in which every walk dies, since no character follows
     fails: Mask = (~accept & dead).any(axis=1)
     while True:  # a state also fails if it can go to a failing state without accepting
         wider: Mask = fails | (~accept & ~dead & fails[following]).any(axis=1)
@@ -123,19 +123,19 @@ def failing(delta: npt.NDArray[np.integer[Any]], accept: Mask) -> Mask:
 def _strong(delta: Transitions, accept: Bytes, gaps: Mask) -> Bytes:
     """uint8[n_classes, n_classes]: 1 at (a, b) if text may be cut between them without changing words.
 
-    Such a place is a *seam*: both sides are texts of their own, whatever stands before `a` and after `b`. Slices of
-    text for threads, blocks, text that grows and counts of its parts rest on it; `kernels.cpu.encode_one.seams` says
-    what added tokens and normalizers ask for besides.
+    Such a place is a *seam*: both sides are texts of their own, whatever stands before `a` and after `b`. Whoever cuts
+    text into slices for threads or into blocks, encodes text that grows, or counts parts of a text, cuts at seams;
+    `kernels.cpu.encode_one.seams` says what added tokens and normalizers ask for besides.
 
-    Three conditions: no walk that steps over `a` continues over `b` (a word ends there, or ended before); a walk that
-    ended the text after `a` would be accepted exactly if it is accepted before `b`; and `a` and `b` are not both gap
-    characters, which would form one piece. They hold for each state after `a`, so for each text on the left. The word
-    of `a` may have ended before: a walk over the left part alone must end it, by an end of text or `b`, to go back.
+    Three conditions: no walk that steps over `a` continues over `b` (a word ends there, or ended before); after `a`, a
+    walk accepts at an end of text exactly if it accepts before `b`; and `a` and `b` are not both gap characters, which
+    would form one piece. They hold for each state after `a`, so for each text on the left. The word of `a` may have
+    ended before `a`, and the walk finds that out at `b`: so whoever walks the left part alone adds an end of text.
     """
     n_classes = delta.shape[1] - 1
     strong = ~np.logical_and.outer(gaps, gaps)
     for a in range(n_classes):
-        after, _ = np.unique(delta[:, a], return_index=True)  # see partition
+        after, _ = np.unique(delta[:, a], return_index=True)  # return_index: see `charset.partition`
         after = after[after != DEAD]
         strong[a] &= (delta[after, :-1] == DEAD).all(axis=0)
         strong[a] &= (accept[after, :-1] == accept[after, -1:]).all(axis=0)

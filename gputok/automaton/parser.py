@@ -66,7 +66,7 @@ def parse(pattern: str) -> Node:
 
 
 def branches(pattern: str) -> list[tuple[str, Node]]:
-    r"""Returns the alternatives of a pattern at its outermost level: as it writes them, and as syntax trees.
+    r"""Returns the alternatives of a pattern at its outermost level: the text and the syntax tree of each.
 
     >>> [text for text, _ in branches(r"a|(b|c)|[|\]]|\|d")]
     ['a', '(b|c)', '[|\\]]', '\\|d']
@@ -86,9 +86,9 @@ class Parser:
     """Recursive descent over one pattern; a subclass reads another dialect."""
 
     dialect = "tokenizers' Oniguruma"
-    word = property_set(r"\w")  # what \b looks for
+    word = property_set(r"\w")  # the characters of words, at whose edges \b matches
     option_letters: Mapping[str, str] = {"i": "ignore case", "m": "dot for all", "x": "extended"}
-    most_quantifiers = 100  # on one another
+    most_quantifiers = 100  # how many quantifiers may follow one another, as in a+*?
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
@@ -97,9 +97,9 @@ class Parser:
         self.n_groups = 0
         self.names: dict[str, int] = {}
         self.options: frozenset[str] = frozenset()  # those in force at `position`
-        self.sets: list[str] = []  # how the pattern writes sets of characters
-        self.empty_loops: list[int] = []  # where unbounded repetitions of what can be empty begin
-        self.behind = ""  # = and ! of the look-behinds around `position`
+        self.sets: list[str] = []  # the texts of the sets of characters in the pattern; `rust` writes sets by them
+        self.empty_loops: list[int] = []  # where unbounded repetitions of a body that can be empty begin, for `rust`
+        self.behind = ""  # "=" or "!" for each look-behind that contains `position`
         self.has_names = "(?<" in pattern.replace("(?<=", "").replace("(?<!", "") or "(?'" in pattern
 
     # --- reading ---
@@ -360,7 +360,7 @@ class Parser:
         self.position += 1
         negated ^= self.take("^")
         name = self.until("}", r"\p{")
-        # Names with these characters are those of other sets of the tables, which are no properties
+        # property_set also knows sets that are no properties: these characters occur in their names, as in "rust:space"
         key = "" if {*name} & {*":\\"} else name
         return self.named_set(key, f"the unknown character property {short(name)}", start), negated
 
@@ -442,7 +442,7 @@ class Parser:
         return self.capture(start)
 
     def refuse_behind(self, kinds: str, what: str, start: int) -> None:
-        """Oniguruma refuses some constructs in look-behinds of some kinds."""
+        """Raises ValueError within a look-behind of one of these kinds ("=", "!"), where Oniguruma refuses `what`."""
         if {*kinds} & {*self.behind}:
             self.fail(f"{what} in a look-behind", start)
 

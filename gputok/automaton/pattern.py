@@ -102,7 +102,7 @@ def spans(
     """Cuts a text into gaps (False) and matches (True), as Oniguruma's `find_iter` does: (first, last + 1, matched).
 
     An empty match that touches the last match does not count, and the search continues one character later.
-    Raises ValueError if the search takes longer than the limit.
+    Raises ValueError if the search takes more CPU time than `seconds`, plus `per_character` for each character.
     """
     at = gap = 0
     last = None  # end of the last match
@@ -128,7 +128,10 @@ def spans(
 
 
 def _matches(pattern: Backtracking, text: str, deadline: float) -> Iterator[tuple[int, int]]:
-    """Matches, each searched from the end of the last, or a character on; TimeoutError: the deadline, in CPU time."""
+    """Yields the spans of matches. Raises TimeoutError at `deadline`, a value of `time.process_time`.
+
+    Each search begins where the last match ended, and one character later if that match was empty.
+    """
     at = 0
     while at <= len(text):
         for match in pattern.compiled.finditer(text, at, timeout=max(deadline - time.process_time(), 1e-9)):
@@ -171,7 +174,7 @@ def split_words(
     drop: Mask,
     keep_empty: bool = False,
 ) -> tuple[Positions, Positions, Positions]:
-    """Cuts text (data, start, end, frozen) as the kernel of this name does, also by a backtracking pattern."""
+    """Cuts text (data, start, end, frozen) as `kernels.cpu.split.split_words` does, also by a backtracking pattern."""
     if isinstance(pattern, tuple):
         from gputok.kernels.cpu.split import split_words
 

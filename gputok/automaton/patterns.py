@@ -14,7 +14,8 @@ _CASED_TAIL = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACE}"
 
 # DeepSeek V3 splits three times: at digits, then at runs of Chinese and Japanese, then within each piece; no match of
 # the third split reaches across an earlier cut. One pattern does the same if it has the third split twice, for text
-# inside such runs and for other text. Two unassigned code points in the runs match no part of the split, but do here.
+# inside such runs and for other text. The third split matches no unassigned code points, of which these runs have two;
+# here the last part of _CJK_PIECES matches them.
 _CJK = "一-龥぀-ゟ゠-ヿ"
 _REST = rf"[^\p{{N}}{_CJK}]"
 _CJK_PIECES = (
@@ -49,4 +50,4 @@ SPLITS: tuple[tuple[str, ...], ...] = (
         "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
     ),
 )
-"""The patterns of the files that split several times, as in those of DeepSeek V3."""
+"""For each model whose `tokenizer.json` splits several times, here DeepSeek V3, its patterns in order."""

@@ -1,6 +1,6 @@
 """Automata of well-known patterns, compiled when this package was written.
 
-Compiling GPT-2's pattern takes 6 ms of each process, and importing the compiler 3 ms; a small training takes no longer.
+Compiling GPT-2's pattern would take 6 ms of each process, and importing the compiler 3 ms, as long as a small training.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 FILE = os.path.join(os.path.dirname(__file__), "ready.npy")
 """Uint8[n], keys (patterns) and their automata, one after the other; `tests/make_automata.py` writes them."""
 BERT_WORDS = b"\xffBertPreTokenizer"
-"""The key of the words of BertPreTokenizer; no pattern has such a byte."""
-# Numbers of 64 bits: the bytes of all that follows, the bytes of the key, and what `forms` needs
+"""The key of the words of BertPreTokenizer. Patterns are stored in UTF-8, which never has the byte 0xFF."""
+# The int64 numbers before each key: the number of bytes that follow, the bytes of the key, the numbers of states, of
+# classes and of pages, and `gapless`
 _HEAD = 6
 
 
@@ -37,17 +38,17 @@ def ready(pattern: str) -> Automaton | None:
 
 @functools.cache
 def ready_splits(patterns: tuple[str, ...]) -> Automaton | None:
-    """Returns the automaton whose words are the matches of these patterns, one after the other, if the file has it."""
+    """Returns the automaton that cuts as these patterns do, each within the words of the last, if the file has it."""
     return named(splits_key(patterns))
 
 
 def splits_key(patterns: tuple[str, ...]) -> bytes:
-    """Returns the key of `ready_splits`; no pattern has such a byte."""
+    """Returns the key for `ready_splits`: the patterns, and between them the byte 0xFE, which UTF-8 never has."""
     return b"\xfe".join(pattern.encode(errors="surrogatepass") for pattern in patterns)
 
 
 def named(key: bytes) -> Automaton | None:
-    """Returns an automaton by its key in the file: a pattern in UTF-8, BERT_WORDS, or that of splits."""
+    """Returns an automaton by its key in the file: a pattern in UTF-8, BERT_WORDS, or a `splits_key`."""
     found = _ready().get(key)
     if found is None:
         return None
@@ -62,7 +63,7 @@ def named(key: bytes) -> Automaton | None:
 
 @functools.cache
 def _ready() -> dict[bytes, tuple[list[int], Bytes]]:
-    """Key -> the numbers of its head, and the arrays of its automaton."""
+    """Key -> the numbers before it (`_HEAD`) without the first, and the bytes of the arrays of its automaton."""
     data, at, found = np.load(FILE), 0, {}
     while at < len(data):
         n_bytes, *head = data[at : at + 8 * _HEAD].view(np.int64).tolist()
@@ -74,7 +75,7 @@ def _ready() -> dict[bytes, tuple[list[int], Bytes]]:
 
 
 def forms(head: list[int]) -> list[tuple[Any, tuple[int, ...]]]:
-    """The dtype and the shape of each array of an automaton."""
+    """The dtype and the shape of each array of an automaton, in the order of its fields; head: of `_ready`."""
     _, n_states, n_classes, n_pages, _ = head
     by_state = n_states, n_classes + 1
     return [
@@ -88,5 +89,5 @@ def forms(head: list[int]) -> list[tuple[Any, tuple[int, ...]]]:
 
 
 def rounded(n_bytes: int) -> int:
-    """Each array begins at a multiple of 8 bytes."""
+    """Returns the next multiple of 8: in the file, each array begins at one."""
     return -(-n_bytes // 8) * 8

@@ -5,10 +5,10 @@ regex-syntax 0.8. Properties and cases of both are those of Oniguruma's tables, 
 have. What earlier versions read in another way is refused, as far as it is known: a quantifier after a quantifier,
 options in the middle of a group, names of POSIX classes as properties.
 
-A pattern that both dialects read as the same tree stays as it is. Else the tree that its own dialect reads is written
-for the other one, which must read the same tree from that. The trees have sets of characters instead of names, cases
-and classes, so that nothing is left to what a dialect means by `\w`. A set gets the text of the pattern, if the other
-dialect reads the same set there; else it is written out.
+A pattern that both dialects read as the same syntax tree stays as it is. Otherwise, the tree that its own dialect reads
+is written as a pattern of the other dialect, and a check reads that pattern: it must give the same tree. The trees have
+sets of characters instead of names, cases and classes, so that nothing depends on what a dialect means by `\w`. A set
+is written as in the pattern if the other dialect reads the same set there, or else as ranges of characters.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _ONLY_IN_ONIGURUMA = re.compile(
 
 
 class RustParser(Parser):
-    """Recursive descent over one pattern; characters of any case become sets at once."""
+    """Recursive descent over one pattern; under `(?i)`, a character becomes a set at once, not in `fold_case`."""
 
     dialect = "tiktoken's fancy-regex"
     word = _WORD
@@ -138,7 +138,7 @@ class RustParser(Parser):
             self.position -= 1
             return super().escape(start)
         char = self.escaped_character(c, start)
-        # Only numbers ignore case: (?i:\é) is é
+        # Under (?i), a character by its number (\xe9) ignores case, another escape does not: (?i:\é) is é, but not É
         return char if c in _HEX_DIGITS else Chars(CharSet.chars(char))
 
     def escaped_class(self, c: str) -> tuple[CharSet, bool] | None:
@@ -210,7 +210,7 @@ class RustParser(Parser):
             return left & right
         if operator == "--":
             return left - right
-        return (left - right) | (right - left)  # also at the beginning, where left is empty
+        return (left - right) | (right - left)  # "~~"; and the first operand: left is empty, so this is `right`
 
     def item(self) -> CharSet:
         """Reads a character, range, class or POSIX class inside of a class."""
@@ -247,7 +247,8 @@ def _meant(chars: CharSet, negated: bool) -> CharSet:
 # -- translation
 
 _SURROGATES = CharSet.of((0xD800, 0xE000))
-# The word characters of the one dialect, in classes of the other. Oniguruma's own two kinds differ by those of Latin-1
+# How each dialect, inside a class, writes the word characters of the other dialect. Oniguruma has two sets of them,
+# which differ in six characters of Latin-1 (`Bracket.of_class`)
 _WORDS = {
     Parser: [r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}"],
     RustParser: [r"\w--\p{Join_Control}", r"[\w--\p{Join_Control}]²³¹¼½¾"],
@@ -308,7 +309,7 @@ def _reads(dialect: type[Parser], pattern: str) -> Node | None:
 
 
 class _Spelling:
-    """How a dialect writes sets of characters, ends of text and references; `texts`: how the pattern writes sets."""
+    """How `target` writes sets of characters, ends of text and references; `texts`: sets as the pattern writes them."""
 
     def __init__(self, texts: list[str], target: type[Parser]) -> None:
         self.names: dict[Node | None, str] = {}
@@ -340,7 +341,7 @@ def _character(point: int) -> str:
 
 
 def _canonical(node: Node) -> Node:
-    """The tree without what has no effect: sequences in sequences, groups that nothing refers to, surrogates."""
+    """The tree without what has no effect: nested sequences, unused groups, surrogates (each set gets them all)."""
     referred = {inner.number for inner in inside(node) if isinstance(inner, Backref)}
     numbers: dict[int, int] = {}
 
@@ -362,7 +363,8 @@ def _canonical(node: Node) -> Node:
             case Backref(number):
                 return Backref(numbers[number])
             case Repeat(body, least, most, greedy):
-                # What Oniguruma makes of two quantifiers at once, it may reduce once more when it reads that
+                # Oniguruma reduces two quantifiers to one or two others (`repeat`). When it reads the result, it may
+                # reduce that again, so this goes on until nothing changes
                 made: Node | None = None
                 again = repeat(same(body), least, most, greedy)
                 while again != made:

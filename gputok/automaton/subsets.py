@@ -32,11 +32,13 @@ MAX_STEPS = 4_000_000  # The most steps that the construction takes, a few secon
 class _Step(NamedTuple):
     """An instruction of the program that the threads run through."""
 
-    # "char", "ahead" and "behind": go to `first` if the character is in `chars`; "split": go to both; "match": the end
+    # "char": steps over the next character and goes to `first`, if the character is in `chars`; "ahead", "behind": go
+    # to `first` if the next or the last character is in `chars`; "split": goes to `first`, and, as a second choice, to
+    # `second`; "match": the end of the pattern
     kind: str
     first: int = -1
     second: int = -1
-    chars: int = -1  # index into the sets
+    chars: int = -1  # index into `_Program.sets`
 
 
 class _Program:
@@ -134,7 +136,7 @@ def one_char(node: Node) -> CharSet | None:
 
 
 def look_set(node: Node, ahead: bool) -> CharSet | None:
-    """The neighbouring characters, maybe with END, for which a look-around succeeds; None: one does not decide."""
+    """The neighbouring characters, maybe with END, for which a look-around succeeds; None: it needs several of them."""
     match node:
         case Chars(chars):
             return chars
@@ -203,7 +205,10 @@ def _subsets(program: _Program, member: Mask) -> tuple[Positions, Mask]:
             raise OutsideError(f"an automaton that takes more than {MAX_STEPS:,} steps to make")
 
     def follow(threads: tuple[int, ...], before: int, column: int) -> tuple[list[int], bool]:
-        """Follows the threads before a character of class `column`: the "char" instructions, and whether one ends."""
+        """Returns the "char" instructions that threads reach before class `column`, and whether the pattern ends.
+
+        before: the class of the last character; -1 at the start of a match.
+        """
         seen: set[int] = set()
         reached: list[int] = []
         for thread in threads:

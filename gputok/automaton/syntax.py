@@ -121,7 +121,7 @@ def any_case_string(text: str) -> Node:
 
 
 def _any_case_text(text: str, behind: bool) -> list[Node]:
-    """Text that ignores case, cut as in Oniguruma: parts that fold to one character (`st` to `ﬆ`), then characters."""
+    """The nodes of text that ignores case. As in Oniguruma, parts that match one character (`st`: `ﬆ`) come first."""
     nodes: list[Node] = []
     at = 0
     while at < len(text):
@@ -140,7 +140,7 @@ def _any_case_text(text: str, behind: bool) -> list[Node]:
 
 
 def fold_case(node: Node, behind: bool) -> Node:
-    """Replaces Text and Scope by other nodes. In a look-behind, each character of a text is folded separately."""
+    """Replaces PlainText and Scope by other nodes. In a look-behind, each character of a text is folded separately."""
     match node:
         case PlainText(text, ignore_case):
             return sequence(_any_case_text(text, behind)) if ignore_case else string(text)
@@ -206,7 +206,8 @@ def is_anchor(node: Node) -> bool:
 
 _TIMES: list[tuple[int, int | None]] = [(0, 1), (0, None), (1, None)]
 _KINDS = [(*times, greedy) for greedy in (True, False) for times in _TIMES]
-# Oniguruma's ReduceTypeTable: row inner, column outer, both ? * + ?? *? +?
+# Oniguruma's ReduceTypeTable. Row: the inner quantifier, column: the outer one, both in the order ? * + ?? *? +?
+# del: the outer quantifier has no effect; asis: both stay; +??: (?:x+)??
 _REDUCED = [
     "del *   *   ??  *?  asis",
     "del del del +?? +?? del",
@@ -241,7 +242,7 @@ def repeat(node: Node, least: int, most: int | None, greedy: bool) -> Node:
     return Repeat(node, least, most, greedy)
 
 
-# The most characters of a pattern with its sets written out. The package reads three million a second.
+# The most characters of a pattern with its sets written out. The `regex` package reads three million a second.
 MOST_CHARACTERS = 8_000_000
 
 
@@ -272,7 +273,7 @@ def to_regex(node: Node) -> regex.Pattern:
 
 
 def write(node: Node, spell: Callable[[Node], str | None]) -> str:
-    """Writes a syntax tree as a pattern; spell: how the dialect writes a node (sets, references, ...), or None."""
+    """Writes a syntax tree as a pattern; spell: how to write sets, references, ...; None: as all dialects do."""
 
     def written(node: Node) -> str:
         text = spell(node)

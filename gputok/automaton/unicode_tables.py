@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @functools.cache
 def _tables() -> dict[str, npt.NDArray[Any]]:
-    # Arrays one after the other: a ZIP archive, as of np.savez, takes 7 ms of each process to import what reads it
+    # The file has arrays one after the other. For a ZIP archive, as np.savez writes it, NumPy would import modules,
+    # which takes 7 ms of each process
     with open(os.path.join(os.path.dirname(__file__), "unicode.npy"), "rb") as file:
         return {name: np.load(file) for name in ("names", "offsets", "steps", "one", "several")}
 

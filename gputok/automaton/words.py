@@ -27,7 +27,7 @@ def _node(kind: Kind) -> Node:
             return Choice((Chars(digit) if kind == "digits" else _run(digit), _run(~digit)))
         case "punctuation":  # one mark
             return Chars(property_set("rust:punctuation"))
-        case "punctuation runs":  # and the text between them
+        case "punctuation runs":  # runs of marks, and the text between them
             mark = property_set("rust:punctuation")
             return Choice((_run(mark), _run(~mark)))
         case "spaceless":

@@ -54,7 +54,7 @@ class Model(Component):
     """When `from_dict` tries the class if a JSON form has no `type`: classes are tried in the order of this number."""
 
     trainer: ClassVar[str]
-    """The folder in this one, and the name, of the class of trainers that `get_trainer` takes."""
+    """The class of trainers that `get_trainer` makes an object of: "folder.name", the folder lies beside this file."""
 
     stored: ClassVar[tuple[str, ...]] = ()
     """The derived values that a compiled tokenizer keeps (`gputok.pipeline.compiled`)."""
@@ -64,14 +64,14 @@ class Model(Component):
     byte_words: ClassVar[Any] = None
     first_byte_words: ClassVar[Any] = None
     line_words: ClassVar[Any] = None
-    """What BPE derives: see there."""
+    """What only BPE derives: see the class BPE."""
 
     vocabulary: Vocabulary
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         for one in cls.__dataclass_fields__.values():
-            one.init = False  # of the constructor of a user's dataclass
+            one.init = False  # a user's dataclass that derives from the class does not get it as an argument
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Makes a model; Model() makes an empty BPE, as in `tokenizers`, whose pickles of tokenizers need that."""
@@ -141,7 +141,7 @@ class Model(Component):
         return concat_tokens([self._tokenized(data, start[a:b], end[a:b], a) for a, b in cuts])
 
     def _tokenized(self, data: Bytes, start: Positions, end: Positions, n_before: int) -> Tokens:
-        """Does the same for a megabyte of pieces of UTF-8; n_before: pieces before these, for errors."""
+        """Tokenizes about a megabyte of pieces of UTF-8; n_before: the pieces before these, which errors count."""
         raise NotImplementedError
 
     def encode_words(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> tuple[Ids, Positions]:
@@ -159,15 +159,15 @@ class Model(Component):
         return self.encode_words(written.data, written.start, written.end, byte_level=False)
 
     def handle(self, byte_level: bool) -> tuple[Any, Callable[[], Any] | None] | None:
-        """Returns what `kernels.cpu.encode_one` takes of the model; None: `tokenize_pieces` encodes short texts.
+        """Returns what `kernels.cpu.encode_one` needs of the model; None: `tokenize_pieces` encodes short texts.
 
-        That is tables, and a function that makes tables by which much text is encoded faster, or None.
+        It needs tables, and a function, or None, that makes other tables, by which much text is encoded faster.
         """
         return None
 
     @derived
     def shared(self) -> dict[Any, Any]:
-        """What `gputok.pipeline.encode` made of the model alone: all pipelines with this model share it."""
+        """What encoding and `gputok.explain` made of the model alone: all pipelines with this model share it."""
         return {}
 
     @property
@@ -261,7 +261,7 @@ def vocabulary_of(vocab: Any) -> Vocabulary:
 
 
 def object_of(value: dict[str, Any], name: str) -> Any:
-    """Returns an object of a JSON form, or a Vocabulary that a kernel read; no path, which constructors take, too."""
+    """Returns value[name], a JSON object or a Vocabulary that a kernel read; no path, though constructors take it."""
     found = value[name]
     if not isinstance(found, dict | Vocabulary):
         raise WrongValue(f"must be an object, not {brief(found)}", name)
@@ -276,7 +276,7 @@ def require(value: dict[str, Any], kind: str, *names: str) -> None:
 
 
 def slices(start: Positions, end: Positions, n_bytes: int = 1 << 20) -> list[tuple[int, int]]:
-    """Divides pieces into ranges of about `n_bytes`, of one piece at least; raises ValueError if one is too long."""
+    """Divides pieces into ranges of about `n_bytes`, of one piece at least; raises ValueError for too long a piece."""
     check_lengths(start, end, "word")
     sizes = end - start
     if len(sizes) and sizes.sum() <= n_bytes:
@@ -309,7 +309,7 @@ def tokenize_byte_level(model: Model, data: Bytes, start: Positions, end: Positi
 
 
 def _tokenize_byte_level(model: Model, data: Bytes, start: Positions, end: Positions) -> Tokens:
-    """Does the same for pieces that lie within a range of bytes that can be numbered in 32 bits."""
+    """Does what `tokenize_byte_level` does, for pieces within so few bytes of `data` that 32 bits number them."""
     first = int(start.min(initial=len(data)))
     data, start, end = data[first : int(end.max(initial=first))], start - first, end - first
     check_lengths(np.zeros(1, np.int64), np.array([len(data)]), "text of words")
@@ -324,7 +324,8 @@ def _tokenize_byte_level(model: Model, data: Bytes, start: Positions, end: Posit
     word = np.repeat(np.arange(len(start)), np.diff(found.rows))
     last = len(pieces.data) - 1
     first_byte, last_byte = np.minimum(found.start, last), np.minimum(found.end - 1, last)
-    # As in tokenizers, the bytes of an affix that end after the word count on in the bytes of the written word.
+    # With an affix, a token can end after the spelled-out word. As in tokenizers, its position is then counted in bytes
+    # of the spelled-out word, from the start of the word
     beyond, ahead = found.end > pieces.end[word], start[word] - pieces.start[word]
     return found._replace(
         start=np.where(beyond, found.start + ahead, origin.start[first_byte]) + first,

@@ -63,7 +63,7 @@ class Trained(SimpleNamespace):
     """The part of a model that a trainer learns, by the names of the arguments of the model (of BPE: `TrainedBpe`)."""
 
     def into(self, model: Any) -> None:
-        """Writes it into a model of the kind that the trainer trains; the model's other options stay as they are."""
+        """Writes this part into a model of the kind that the trainer trains; the other options stay as they are."""
         model.update(**vars(self))
 
 
@@ -126,8 +126,8 @@ class Trainer(CheckedOptions):
 
         Args:
             n_words: the number of distinct words.
-            n_bytes: of all distinct words.
-            threads: how many may train.
+            n_bytes: the bytes of all distinct words together.
+            threads: how many threads may train.
         """
         return None
 
@@ -196,7 +196,7 @@ class Trainer(CheckedOptions):
 
 
 count = integer(0, SIZE)
-"""Accepts whole numbers, as those below accept what they say: checks of options."""
+"""Accepts whole numbers. It and most functions below are checks of options: they return a value, or raise an error."""
 
 
 def within(limit: int, needed: int, what: str, advice: str) -> int:
@@ -269,7 +269,7 @@ def share_or_count(value: Any) -> float | int:
 
 
 def expression(value: Any) -> str:
-    """Accepts expressions that can be read."""
+    """Accepts the patterns that `Regex` accepts."""
     try:
         return Regex(string(value)).pattern
     except ValueError as error:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from gputok.types import Mask
 
 SPACE, ALONE, LETTER, OTHER, ASCII = 0, 1, 2, 3, 4
-"""Classes of characters: spaces (also the sign for one), characters of no longer token, ASCII letters, other characters
-beyond ASCII. Other ASCII characters have class ASCII + code, until those with like neighbours share a class."""
+"""Classes of characters: spaces (also the sign for one), characters that are in no longer token, ASCII letters, other
+characters beyond ASCII. Other ASCII characters have class ASCII + code, until those with like neighbours share one."""
 
 
 def safe_cuts(inside: Pairs, space: str) -> Automaton | None:
-    """Makes the automaton whose words end where no token reaches across.
+    """Makes the automaton whose words end between characters that no token has side by side.
 
     inside: the characters that are side by side in the tokens that merges make, of `lookup.side_by_side`. space: the
     character that stands for a space in these tokens; in the text, it and a space are the same. None if text can't be

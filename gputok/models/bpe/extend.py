@@ -81,7 +81,7 @@ class Symbols:
             )
 
     def cut(self, ids: PackedIds, rows: Positions) -> tuple[Ids, Positions, Positions]:
-        """Cuts rows of ids into sequences: symbols uint32[n], offsets int64[n_sequences + 1], and the row of each."""
+        """Cuts rows of ids into sequences: symbols uint32[n], offsets int64[n_sequences + 1], each sequence's row."""
         symbols = ids.astype(np.uint32, copy=False)
         if not self.alone[ids].any() and not self._begins[ids].any() and (rows[1:] > rows[:-1]).all():
             return symbols, rows, np.arange(len(rows) - 1)
@@ -100,7 +100,10 @@ class Symbols:
         return symbols, offsets, row[at[offsets[:-1]]]
 
     def _joined(self, ids: Ids, alone: Mask) -> tuple[Ids, Mask, Mask]:
-        """Makes the byte tokens of each character one symbol: the symbols, those alone, and which ids are kept."""
+        """Makes the byte tokens of each character one symbol.
+
+        Returns the symbols, which of them stay alone, and which ids are kept: all but a character's further bytes.
+        """
         byte = self._byte_of[ids].astype(np.int64)
         n = len(byte)
         # A character of one byte is one token already
@@ -137,8 +140,8 @@ def extend(
     """Adds tokens to a model, fewer than `n_tokens` if no pair of tokens is left that may be merged.
 
     sequences: the words, encoded by the model (without dropout) and cut by `symbols`. taken: added tokens that the
-    model lacks, with their ids, which they only keep in files if the vocabulary has them, too. min_frequency: merges
-    and characters that occur less often are not added. progress: called as progress(done, total).
+    model lacks, with their ids. They join the vocabulary, since files keep their ids only so. min_frequency: merges and
+    characters that occur less often are not added. progress: called as progress(done, total).
     """
     known = _with_tokens(model.vocabulary, *pack(list(taken)), np.array([*taken.values()], np.int64))
     reserved = np.union1d(np.flatnonzero(symbols.alone), [*taken.values()])
@@ -164,18 +167,19 @@ class _Learner:
         symbol_of[every.astype(np.int64)] = np.arange(len(every))
         symbols = symbol_of[sequences.symbols]
         self._offsets, self._counts = sequences.offsets, sequences.counts
-        if len(self._characters) < len(names):  # a character can be an added token, and stays alone
+        if len(self._characters) < len(names):  # a missing character can be an added token, which stays alone
             at = np.flatnonzero(symbols == _NONE)
             symbols[at] = 0
             self._cut_at(np.union1d(at, at + 1))
         self._symbols = symbols.astype(np.uint16 if len(every) < 0xFFFF else np.uint32, copy=False)
-        # A model of SentencePiece merges each pair that spells a token already; a later merge would get an early rank
+        # In a model of SentencePiece, all merges that make a token have the rank of the first of them. A new merge that
+        # makes an old token would get that early rank: so all old tokens are reserved
         self._reserved = np.arange(len(self._ids)) if model.sentencepiece else np.searchsorted(self._ids, reserved)
 
     def learnt(
         self, n_tokens: int, min_frequency: int, progress: Callable[[int, int], None] | None, threads: int | None
     ) -> tuple[BpeMerges, Positions, Positions]:
-        """Returns the merges, and what becomes new, in order: a character, or else a merge (int64[n] each, or -1).
+        """Returns all merges, and, in order, the characters and merges to add: int64[n] each, one of the two is -1.
 
         If a merge spells a reserved token, the sequences are cut there, and all is learnt again.
         """
@@ -244,7 +248,7 @@ class _Learner:
         """Makes the model with the chosen characters and merges."""
         n_known, known = len(self._ids), self._known
         made = np.where(merge < 0, n_known + character, np.append(found.merged, 0)[merge])
-        symbols = made[made >= n_known]  # else a merge makes an old token that the old merges don't lead to
+        symbols = made[made >= n_known]  # other merges make an old token that the old merges don't lead to
         position = np.concatenate([known.order, np.full(len(found.token_offsets) - 1 - n_known, -1)])
         position[symbols] = np.arange(len(known), len(known) + len(symbols))
         strings = Vocabulary(found.tokens, found.token_offsets).packed(symbols)

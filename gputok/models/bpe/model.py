@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 class JoinedMerges(NamedTuple):
-    """Merges of a vocabulary whose tokens are known, by rising rank."""
+    """Merges by rising rank, whose tokens have been found in a vocabulary."""
 
     vocabulary: Vocabulary
-    # uint32[m, 3], the positions of the left and the right token, and of both side by side, or NONE
+    # uint32[m, 3], the positions of the left token, the right token, and the token that both form, or NONE
     positions: Ids
-    # The table of these pairs, which all differ, by rank; None: it is to be made
+    # The table of the ranks of these pairs, which all differ; None: the model makes it
     pairs: Pairs | None = None
 
 
@@ -108,7 +108,7 @@ class BPE(Model):
     turn = 0
     trainer = "bpe.BpeTrainer"
     stored = ("byte_strings", "byte_ranks", "cuts")
-    # Of single precision: written by the fewest decimals that distinguish it
+    # Has single precision, and is written with the fewest decimals that distinguish it from other such numbers
     dropout: float | None = field(
         optional(lambda value: float(np.float32(_probability(value)))),
         written=lambda value: None if value is None else float(str(np.float32(value))),
@@ -260,7 +260,7 @@ class BPE(Model):
         names = [one.name for one, _ in cls._declared()]
         options = {name: value[name] for name in names if value.get(name) is not None}
         merges: Any = value["merges"]
-        if not isinstance(merges, list | JoinedMerges):  # no path, which the constructor takes, too
+        if not isinstance(merges, list | JoinedMerges):  # the constructor also takes a path, which is refused here
             raise WrongValue(f"must be a list, not {brief(merges)}", "merges")
         model = cls(**options | {"vocab": base.object_of(value, "vocab"), "merges": merges})
         if "sentencepiece" in value:
@@ -280,13 +280,13 @@ class BPE(Model):
         return bool(self.dropout)
 
     def tables(self, byte_level: bool) -> BpeTables | None:
-        """Returns the tables for text, or for bytes that stand for ByteLevel characters (None: one isn't a token)."""
+        """Returns the tables for text, or for bytes that stand for ByteLevel characters (None: some are no tokens)."""
         return self.byte_tables if byte_level else self._tables
 
     def handle(self, byte_level: bool) -> tuple[Any, Any] | None:
         from gputok.kernels.cpu.lookup import NONE
 
-        # The first tables give the same tokens, and are made sooner, but words beyond ASCII take longer by them
+        # These tables give the same tokens as `self.tables`, and are made sooner, but make words beyond ASCII slower
         tables = self._first_byte_tables if byte_level else self._common_tables
         if tables is None or NONE in tables.unk:
             return None
@@ -353,32 +353,32 @@ class BPE(Model):
 
     @derived
     def cuts(self) -> Automaton | None:
-        """The automaton whose words this model encodes apart as in one text, where a space stands for ▁; or None."""
+        """The automaton that cuts text into words without changing its tokens, or None. A space stands for ▁."""
         from gputok.models.bpe.cuts import safe_cuts
 
         tables = self._common_tables
-        # A text that is a token as a whole, or has unknown characters side by side, is more than its parts.
+        # A cut can change tokens if a whole text can be a token, or if unknown characters are not written as bytes
         if not tables.divisible or not tables.harmless or self.ignore_merges:
             return None
         return safe_cuts(self._tables.inside, "▁")
 
     @derived
     def byte_words(self) -> Any:
-        """The kernels.cpu.encode_words.short_words.ShortWords; None: short words are more than merges of bytes."""
+        """The kernels.cpu.encode_words.short_words.ShortWords; None: merges of bytes alone don't give the tokens."""
         from gputok.kernels.cpu.encode_words.short_words import byte_words
 
         return None if self.byte_tables is None else byte_words(self.byte_tables)
 
     @derived
     def first_byte_words(self) -> Any:
-        """The same, of the tables of a first text."""
+        """As `byte_words`, but from the tables for a first text (`_first_byte_tables`), which are made sooner."""
         from gputok.kernels.cpu.encode_words.short_words import byte_words
 
         return None if self._first_byte_tables is None else byte_words(self._first_byte_tables)
 
     @derived
     def line_words(self) -> Any:
-        """The ShortWords for `encode_lines`; None: short words are more than merges of characters or their bytes."""
+        """The ShortWords for `encode_lines`; None: merges of characters, or of their bytes, don't give the tokens."""
         from gputok.kernels.cpu.encode_words.short_words import line_words
 
         return line_words(self._common_tables)
@@ -400,7 +400,7 @@ class BPE(Model):
 
     @derived
     def _caches(self) -> tuple[Pool[Any], Pool[Any]]:
-        """Encoded words as text, and as bytes that stand for ByteLevel characters."""
+        """Pools of caches of encoded words: for text, and for bytes that stand for ByteLevel characters."""
         from gputok.kernels.cpu.encode_words.cache import word_cache
 
         return Pool(word_cache), Pool(word_cache)
@@ -433,7 +433,7 @@ class BPE(Model):
         return None if first is None else tables.with_byte_neighbours(self, first)
 
 
-_FEW = 48  # words, which one kernel encodes sooner than two kernels, one for short and one for long words
+_FEW = 48  # for fewer words, one kernel is faster than two, one for short words and one for long words
 _probability = number(0, 1)
 
 
@@ -444,7 +444,7 @@ def _by_length(
     words: Any,
     encode_long: Callable[[Bytes, Positions, Positions], tuple[Ids, Positions]],
 ) -> tuple[Ids, Positions]:
-    """Encodes short words side by side, and by `encode_long` the others, which are cut before they are merged."""
+    """Encodes short words, several at a time, and by `encode_long` the others, which it cuts before it merges them."""
     from gputok.kernels.cpu.encode_words.short_words import MOST_BYTES, NO_WORDS, encode_short_words
 
     long = np.flatnonzero(end - start > MOST_BYTES)
@@ -525,7 +525,7 @@ def _numbered(vocabulary: Vocabulary, joined: Ids, pairs: Pairs | None = None) -
 
     merges: uint32[m, 3], the ids of the tokens. If a pair occurs twice, its last rank counts.
     _named: if tokens share ids, int64[m, 2], the positions of the left and the right token, which ids don't tell then.
-    _ranked: None, or these merges and the table of their pairs of positions, which encoding needs, too.
+    _ranked: None, or the merges and the table of their pairs of positions: encoding needs that table, too.
     """
     from gputok.kernels.cpu import lookup
 
@@ -540,7 +540,7 @@ def _numbered(vocabulary: Vocabulary, joined: Ids, pairs: Pairs | None = None) -
     if not len(vocabulary.shared):
         if pairs is not None:
             return {"merges": merges, "_named": None, "_ranked": (merges, pairs)}
-        if (made[1:] > made[:-1]).all():  # as after training: each merge makes another token
+        if (made[1:] > made[:-1]).all():  # each merge makes another token, as after training: so no pair occurs twice
             return {"merges": merges, "_named": None, "_ranked": None}
         ranked = lookup.index_pairs(left, right, np.arange(len(made), dtype=np.uint32), len(vocabulary))
         if np.count_nonzero(ranked.slots != lookup.FREE) == len(made):

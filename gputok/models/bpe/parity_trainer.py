@@ -240,7 +240,7 @@ class ParityBpeTrainer(CheckedOptions):
 
 
 def _known_symbols(words: WordCounts, ids: Positions32, unknown: int) -> tuple[Ids, Positions, Counts]:
-    """Like `spelled`, but without the words that contain a character without an id; unknown: a number that is no id."""
+    """Like `spelled`, but drops each word with a character that lacks an id; unknown: a number that is no id."""
     symbols, offsets, counts = spelled(words, np.where(ids < 0, np.int32(unknown), ids), np.uint32)
     sizes = np.diff(offsets)
     before = np.concatenate([[0], np.cumsum(symbols == unknown)])[offsets]

@@ -94,7 +94,7 @@ def splits(model: BPE) -> Positions:
 
 
 def _characters(model: BPE) -> tuple[Positions, Positions]:
-    """What each token is made of before the first merge: positions in the vocabulary (-1: no token), and rows."""
+    """What each token is made of before the first merge: positions in the vocabulary (-1: no token), rows of tokens."""
     vocabulary = model.vocabulary
     prefix, suffix = model.continuing_subword_prefix or "", model.end_of_word_suffix or ""
     if prefix or suffix:
@@ -132,8 +132,8 @@ def alphabet(model: BPE, split: Positions) -> Mask:
 def leaves_pruned(frequency: Counts, split: Positions, fixed: Mask, ids: Positions, n_kept: int) -> Mask:
     """Chooses the tokens that stay, by leaf pruning: bool[n].
 
-    frequency: how often each token occurs in the text (`plain`). fixed: bool[n], tokens that stay in any case. ids:
-    among equally frequent leaves, the one with the larger id goes first. n_kept: at least as many as are fixed.
+    frequency: how often each token occurs when the `plain` model encodes text. fixed: bool[n], tokens that stay in any
+    case. ids: of equally frequent leaves, the larger id goes first. n_kept: how many should stay, at least the fixed.
 
     Example:
         >>> split = np.array([[0, -1], [1, -1], [0, 1], [2, 2]])  # a, b, ab, abab
@@ -157,13 +157,16 @@ def leaves_pruned(frequency: Counts, split: Positions, fixed: Mask, ids: Positio
         for part in parts[x]:
             counts[part] += count
             users[part] -= 1
-            if users[part] == 0 and may_go[part]:  # all that it is part of has gone, so its count is final
+            if users[part] == 0 and may_go[part]:  # all tokens made of it have gone: it is a leaf, its count is final
                 heapq.heappush(heap, (counts[part], -number[part], part))
     return kept
 
 
 def first_merged(model: BPE, fixed: Mask, n_kept: int) -> Mask:
-    """bool[n]: what stays had training ended sooner: what no merge makes, or `fixed`, then tokens by first merges."""
+    """Chooses the tokens that a training would have made that ended sooner: bool[n].
+
+    These are the tokens that no merge makes, those in `fixed`, and then, up to `n_kept`, the ones that are made first.
+    """
     made = positions(model)[2]
     tokens, first = np.unique(made, return_index=True)
     tokens = tokens[np.argsort(first)]
@@ -180,7 +183,7 @@ def with_tokens(model: BPE, chosen: Positions) -> BPE:
     new = np.full(len(model.vocabulary), -1, np.int64)
     new[chosen] = np.arange(len(chosen))
     data, offsets = model.vocabulary.packed(chosen)
-    merges = new[positions(model)]  # one stays if both its tokens and the token that it makes stay
+    merges = new[positions(model)]  # a merge stays if both its tokens and the token that it makes stay
     other = view(model, vars(model))
     other.set_vocabulary(Vocabulary(data, offsets), merges[:2, (merges >= 0).all(axis=0)].T)
     return other

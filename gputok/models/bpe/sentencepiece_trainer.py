@@ -31,7 +31,7 @@ from gputok.types import Bytes, Counts, Positions
 
 _SPACE, _BOUNDARY, _UNKNOWN = ord("▁"), 0, 0x2585
 _KANA_MARK = 0x30FC  # it joins Hiragana, Katakana and Han, which are one script here
-_ANY = 255
+_ANY = 255  # the script of characters that join any script
 _DIGITS = [*range(0x30, 0x3A), *range(0xFF10, 0xFF1A)]
 
 
@@ -59,8 +59,8 @@ class SentencePieceBpeTrainer(CheckedOptions):
         split_by_number: False: digits join any script.
         split_digits: each digit is a piece by itself.
         byte_fallback: adds a piece for each byte, for characters that the vocabulary lacks.
-        hard_vocab_limit: kept in the `.model` file. Without it, SentencePiece gives fewer pieces for a text that has
-            not enough; gputok refuses both, since the last of these pieces occur nowhere.
+        hard_vocab_limit: only written to the `.model` file. If it is False, SentencePiece learns fewer pieces from a
+            text that has too few; gputok always raises an error then, since the last of these pieces occur nowhere.
         split_by_whitespace: True, which is the only value that gputok knows: no piece has characters of two words.
         treat_whitespace_as_suffix: `▁` stands after each word, not before it.
         control_symbols: pieces that no text becomes.
@@ -193,7 +193,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
     def _sequences(
         self, data: Bytes, words: WordCounts, characters: Positions
     ) -> tuple[np.ndarray, Positions, Counts, int]:
-        """Returns symbols, offsets of sequences, their counts, and how often the most frequent doubtful pair occurs."""
+        """Returns symbols, offsets of sequences, their counts, and the highest count of doubtful pairs (`train`)."""
         ids = np.full(0x110000, -1, np.int32)
         ids[characters] = np.arange(len(characters))
         scripts, inherited = _scripts()
@@ -221,7 +221,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
 
 
 def _without(words: WordCounts, symbols: Sequence[str]) -> Bytes:
-    """Returns the bytes of all words, with zeros instead of symbols that are no pieces of text, the longest first."""
+    """Returns the bytes of all words, with zeros instead of `symbols`, which text never becomes; the longest first."""
     text = words.data.tobytes()
     encoded = sorted((symbol.encode() for symbol in symbols), key=len, reverse=True)
     # Few beginnings are searched for: the 256 pieces of byte fallback begin alike

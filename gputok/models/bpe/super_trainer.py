@@ -46,9 +46,9 @@ class SuperBpeTrainer(Trainer):
     by the superword pattern and `ByteLevel` at the end. `tokenizers` and `transformers` open the result, a plain BPE.
 
     Training is exact: the merges are those of a trainer that keeps the whole corpus in memory. It reads the corpus
-    three times: it counts words; then neighbouring tokens, by counters without keys; then the runs of tokens that lie
-    between pairs too rare for a merge, in the memory of the word counter. The texts of an iterator, which can be read
-    only once, are kept in a temporary file meanwhile.
+    three times: it counts words; then neighbouring tokens, by counters that several pairs may share; then the runs of
+    tokens that lie between pairs too rare for a merge, in the memory of the word counter. The texts of an iterator,
+    which can be read only once, are kept in a temporary file meanwhile.
 
     Args:
         vocab_size: the size of the final vocabulary, with special tokens and alphabet.
@@ -140,7 +140,7 @@ class SuperBpeTrainer(Trainer):
         """Goes on from the tokens of the first stage, and returns the vocabulary and merges of both.
 
         There are fewer than `vocab_size` tokens if no pair is left that occurs `threshold` times. runs: sequences of
-        tokens of the first stage, and how often each occurs: their "bytes" are ids (`run_type`).
+        tokens of the first stage, and how often each occurs; their `data` has ids (`run_type`) instead of bytes.
         """
         if not len(runs):
             return first
@@ -171,7 +171,7 @@ class SuperBpeTrainer(Trainer):
         return within(limit, needed, f"training on {len(words):,} runs of words", _LESS)
 
     def check_first_memory(self, words: WordCounts, limit: int, threads: int = 1) -> int:
-        """Does the same for the first stage, and its distinct words."""
+        """Does what `check_memory` does, for the first stage and its distinct words."""
         needed = self.first_stage().memory_needed(len(words), len(words.data), threads)
         return within(limit, needed, f"training on {len(words):,} distinct words", _LESS)
 
@@ -197,7 +197,7 @@ class SuperBpeTrainer(Trainer):
 
 
 def run_type(n_tokens: int) -> np.dtype[Any]:
-    """Returns the type of ids in runs: of 16 bits if those of all tokens of the first stage fit."""
+    """Returns the type of the ids in runs: uint16 if the ids of all tokens of the first stage fit, or else uint32."""
     return np.dtype(np.uint16 if n_tokens <= 1 << 16 else np.uint32)
 
 

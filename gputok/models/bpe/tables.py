@@ -39,12 +39,12 @@ class BpeOptions(Protocol):
 
 
 def common(model: BpeOptions) -> BpeTables:
-    """Makes the tables for text whose characters are those of the tokens. By these tables, words are never cut.
+    """Makes the tables for text with the characters of the tokens (not byte-level). With them, no word is cut.
 
-    Words may be cut between two characters that no merged token contains side by side; `with_neighbours` says which
-    these are. If the model has affixes or dropout, words are not cut, since these depend on the whole word; nor if a
-    merge makes the unknown token or a byte token, whose names are not the text that they cover; nor if two tokens have
-    one id, since a merge then joins text that no token has.
+    A word may be cut, and its parts merged separately, between two characters that no merged token contains side by
+    side; `with_neighbours` adds which these are. If the model has affixes or dropout, words are not cut, since these
+    depend on the whole word; nor if a merge joins or makes the unknown token or a byte token, whose names are not the
+    text that they cover; nor if two tokens have one id, since a merge then joins text that no token has.
     """
     vocabulary, strings = model.vocabulary, model.vocabulary.strings
     prefix, suffix = (
@@ -62,7 +62,7 @@ def common(model: BpeOptions) -> BpeTables:
 
     unk = nothing if model.unk_token is None else _find(vocabulary, [model.unk_token])
     fallback = _find(vocabulary, BYTE_TOKENS) if model.byte_fallback else nothing
-    if len(vocabulary.shared):  # merges join ids: of tokens with one id, the same one stands for all
+    if len(vocabulary.shared):  # merges join ids: so of all tokens with the same id, one stands for all
         one = vocabulary.positions(vocabulary.ids).astype(np.uint32)
         symbols[symbols > 0] = one[symbols[symbols > 0] - 1] + 1
         for found in (unk, fallback):
@@ -74,7 +74,7 @@ def common(model: BpeOptions) -> BpeTables:
     if len(special):
         of_merges[positions(model)] = True
     is_cut = not (len(prefix) or len(suffix) or model.dropout or len(vocabulary.shared) or of_merges[special].any())
-    # Without a copy of 64 bits, if ids are positions
+    # If ids are positions, `merges` has them already: this avoids a copy of 64 bits
     merged = model.merges[:, 2] if vocabulary.in_order else positions(model, 2)
     if not model.sentencepiece and model._ranked is not None and model._ranked[0] is model.merges:
         pairs = model._ranked[1]
@@ -112,7 +112,7 @@ def common(model: BpeOptions) -> BpeTables:
 
 
 def for_bytes(model: BpeOptions, tables: BpeTables) -> BpeTables | None:
-    """Makes tables for bytes that stand for ByteLevel characters, from those of `common`; None: one isn't a token."""
+    """Makes tables for bytes that stand for ByteLevel characters, from those of `common`; None: some are no tokens."""
     symbols = np.ascontiguousarray(tables.symbols[:, _BYTE_CODES])
     if not symbols.all():
         return None
@@ -131,7 +131,7 @@ def byte_ranks(tables: BpeTables) -> Array:
 
 
 def with_byte_neighbours(model: BpeOptions, tables: BpeTables) -> BpeTables:
-    """Adds to the tables of `for_bytes` what `with_neighbours` adds, and the symbols that characters begin as."""
+    """Adds what `with_neighbours` adds, and the symbols that characters begin as (`encode_words.characters`)."""
     if tables.divisible:
         tables = with_neighbours(model, tables, *bytes_of(model.vocabulary), ascii=False)
     if not len(tables.characters):
@@ -162,7 +162,10 @@ def _find(vocabulary: Vocabulary, names: list[str]) -> Ids:
 def with_neighbours(
     model: BpeOptions, tables: BpeTables, data: Bytes, offsets: Positions, *, ascii: bool = True
 ) -> BpeTables:
-    """Adds which characters are side by side in tokens (data, offsets): words are cut between others (or at ASCII)."""
+    """Adds which characters are side by side in merged tokens; words are cut between others.
+
+    data, offsets: the tokens. ascii: False for bytes: then words are not cut beside ASCII.
+    """
     if not tables.divisible:
         return tables
     made = np.zeros(len(model.vocabulary), bool)

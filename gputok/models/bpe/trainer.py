@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gputok.types import Counts, Ids, Positions, Positions32
 
 
-_WORDS_AT_ONCE = 1 << 20  # words that are spelled as symbols at a time; only the trainer's own copy stays
+_WORDS_AT_ONCE = 1 << 20  # words that are spelled as symbols at a time, for the kernel, which keeps its own copy
 
 
 @public("gputok.trainers")
@@ -45,7 +45,7 @@ class TrainedBpe(NamedTuple):
     made: Ids | None = None
 
     def into(self, model: Any) -> None:
-        """Writes it into a BPE model; the other options of the model stay as they are."""
+        """Writes this part into a BPE model; the other options of the model stay as they are."""
         model.set_vocabulary(
             self.vocabulary,
             self.merges,
@@ -120,7 +120,7 @@ class BpeTrainer(Trainer):
             2**62 if self.max_token_length is None else min(self.max_token_length, 2**62),
             (self.continuing_subword_prefix or "").encode(),
         )
-        # Training asks for the parts twice or more: a few words are spelled once for all of these times, bytes anew
+        # Training asks for the parts twice or more. Few words of text are spelled once; others, and bytes, each time
         kept = [spelled(words, ids, dtype)] if len(words) <= _WORDS_AT_ONCE and not words.byte_level else []
 
         def parts() -> Iterable[tuple[Any, ...]]:
@@ -153,7 +153,7 @@ class BpeTrainer(Trainer):
         """
         slots = n_words + n_bytes  # a symbol a byte, and the end of each word
         symbol = 2 if self.vocab_size < 0xFFFF else 4
-        # with a list entry of four bytes, a quarter more of these, and about a byte of weight
+        # Besides its symbol, a slot takes 6 bytes: a list entry of four, a quarter more of these, a byte of weight
         # Measured on 25 million slots and a vocabulary of 32,000: 218 MB, and 20 to 50 MB for each further thread
         more = min(threads, slots // PLACES_PER_THREAD) - 1
         return slots * (symbol + 6) + max(0, more) * min(800 * self.vocab_size, slots)
@@ -232,7 +232,7 @@ def learned_merges(
     devices: Sequence[Any],
     threads: int | None,
 ) -> BpeMerges:
-    """Learns merges on the first of some devices, from all words, or else by threads, from parts of the words.
+    """Learns merges: on the first of `devices`, from all words at once; without devices by threads, from parts.
 
     parts, others: arguments of `kernels.cpu.train_bpe.train_bpe_of_parts`; whole: makes all words, as `spelled` does.
     """
@@ -246,7 +246,7 @@ def learned_merges(
 
 
 def spelled(words: WordCounts, ids: Positions32, dtype: type[Any]) -> tuple[Any, Positions, Counts]:
-    """Returns words as symbols, dtype[m], without characters of no id (ids: of `_alphabet`), offsets and counts."""
+    """Returns words as symbols, dtype[m], without characters that lack an id (see `_alphabet`), offsets and counts."""
     from gputok.kernels.cpu.spell_words import spell_words
 
     symbols, offsets = spell_words(words.data, words.offsets, ids, byte_level=words.byte_level, dtype=dtype)

@@ -50,7 +50,7 @@ def digamma(x: Scores) -> Scores:
 
 
 def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, list[tuple[Trie, Scores, Positions32]]]:
-    """The E-step: expected counts, float64[k], and what `mean_log_likelihood` takes; p: float64[k], of pieces."""
+    """The E-step: expected counts, float64[k], and `spelt` of `mean_log_likelihood`; p: probabilities, float64[k]."""
     scale = 2.0 ** min(40, 62 - words.n_characters.bit_length())
 
     def work(tries: Iterator[Trie]) -> tuple[Counts, list[tuple[Trie, Scores, Positions32]]]:
@@ -64,7 +64,7 @@ def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, list[tuple[Tr
 
 
 def mean_log_likelihood(words: Words, spelt: Sequence[tuple[Trie, Scores, Positions32]]) -> float:
-    """The mean logarithm of a word's likelihood; spelt: tries, and of their words probability * 2**(256 * n), and n."""
+    """The mean log-likelihood of a word; spelt: tries, for their words the probability times 2**(256 * n), and n."""
     parts = ((trie.weight * (np.log(total) - kernels.LOG_HUGE * power)).sum() for trie, total, power in spelt)
     return math.fsum(parts) / max(1, words.n_words)
 
@@ -73,7 +73,7 @@ def maximize(counts: Scores, n_characters: int, threads: int, task_size: int = S
     """The M-step, Bayesian as in SentencePiece: returns probabilities, float64[k]; rare pieces get 0 (are dropped).
 
     counts: float64[k], expected counts. The characters (the first n_characters of the k) are never dropped, so that
-    every word can be written; theirs are taken as at least _LEAST_EXPECTED. task_size: pieces of one task.
+    every word can be written; their counts are taken as at least _LEAST_EXPECTED. task_size: pieces of one task.
     """
     kept = np.where(counts >= _LEAST_EXPECTED, counts, 0)
     kept[1:n_characters] = np.maximum(counts[1:n_characters], _LEAST_EXPECTED)
@@ -116,7 +116,7 @@ def prune(
         return np.where(score > log_p[pieces], -np.inf, loss)
 
     live = n_characters + np.flatnonzero(p[n_characters:])
-    n = max(1, text.sizes.pieces // 16)  # each takes longer here than in the M-step
+    n = max(1, text.sizes.pieces // 16)  # a piece takes longer here than in the M-step, so a task has fewer
     slices = [(numbers[live[i : i + n]],) for i in range(0, len(live), n)]
     loss = np.concatenate([np.empty(0), *pool.results(losses, slices, threads)])
     live, loss = live[loss > -np.inf], loss[loss > -np.inf]

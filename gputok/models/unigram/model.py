@@ -174,7 +174,7 @@ class Unigram(Model):
 
     @derived
     def edges(self) -> Array:
-        """The trie of these pieces, as `gputok.kernels.UnigramTables` has it."""
+        """The trie of the pieces that are found in text, as `gputok.kernels.UnigramTables` has it."""
         return trie.build_trie(*self.vocabulary.packed(self._found), self._found)
 
     @derived

@@ -65,7 +65,7 @@ class SuffixGroups(NamedTuple):
     # WordText.number_type[m], positions; sorted by suffix once a group is sorted
     order: npt.NDArray[np.uint32 | np.int64]
     cache: npt.NDArray[np.uint64]  # uint64[m], the keys of suffixes, until their group is sorted
-    weight: npt.NDArray[np.uint32 | np.int64]  # WordText.number_type[m], a number that moves with each position
+    weight: npt.NDArray[np.uint32 | np.int64]  # WordText.number_type[m], a number that each position keeps
     # The groups, as slices of these arrays. The suffixes of two groups share at most one character
     parts: list[slice]
 
@@ -91,9 +91,9 @@ class Seeds(NamedTuple):
     score: Counts  # int64[k], occurrences times length
     # uint32[k], the longest prefix that is another longer piece, as an arc, or NO_ARC
     parent: npt.NDArray[np.uint32]
-    # uint32[n], the longest longer piece at each position of the text, as an arc, or NO_ARC
+    # uint32[n], the longest of the longer pieces that begin at each position of the text, as an arc, or NO_ARC
     arc_at: npt.NDArray[np.uint32]
-    shift: int  # an arc is piece << shift | length - 1
+    shift: int  # an *arc* is a piece with its length, in one number: piece << shift | length - 1
 
 
 class Words(NamedTuple):
@@ -158,7 +158,7 @@ def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int, siz
 
 
 def deal_words(text: WordText, at: Positions, step: int, threads: int) -> SuffixGroups:
-    """Distributes words to groups whose order is the sorted order; the weight of a word is its number.
+    """Distributes words to groups: those of a group sort before those of the next. The weight of a word is its number.
 
     at: int64[n_words], the first character of each word (step: 1), or the last to sort words by their ends (step: -1).
     """
@@ -194,7 +194,8 @@ def _deal(
 ) -> SuffixGroups:
     """Distributes positions to groups, in two passes over each share (one task for each share and pass).
 
-    The passes call deal(share, group_of, at, order, cache, weight), the first with empty arrays, so that `at` counts.
+    The passes call deal(share, group_of, at, order, cache, weight): the first pass with empty arrays, so that it only
+    counts the positions of each bucket in `at`; the second writes the positions.
     cuts: bool[BUCKETS], True for the buckets at which a group may begin.
     """
     number_type = text.number_type
@@ -224,7 +225,8 @@ def sort_group(
 ) -> Positions32:
     """Sorts a group by the `limit` characters from each position on (backwards, if step is -1).
 
-    Suffixes of fewer than `heavy` are not sorted. Returns int32[n], the characters in common with the suffix before.
+    Suffixes that begin alike are not sorted further if they occur fewer than `heavy` times in all. Returns int32[n],
+    the number of characters in common with the suffix before.
     """
     of_group = groups.order[group], groups.cache[group], groups.weight[group]
     return suffixes.sort_suffixes(text.ids, *of_group, limit, step, text.code, heavy)
@@ -295,7 +297,7 @@ def _candidates(
 
     Returns (order, parts, found): the sorted suffixes, their groups, and int64[5, k], for each candidate, by begin:
     begin and end in `order`, length, score, and its class. Suffixes that cannot be among the best are not sorted. The
-    score that these need is guessed from some groups; if too few candidates reach it, all is done without a guess.
+    score that the best need is guessed from some groups; if too few candidates reach it, all is done without a guess.
     """
     groups = deal_suffixes(text, backwards, threads)
     lock, classes, least = threading.Lock(), np.zeros(suffixes.CLASSES, np.int64), 2
@@ -337,7 +339,7 @@ def _reached(classes: Counts, size: float) -> int:
 
 
 def build_tries(text: WordText, seeds: Seeds, longest: int, threads: int) -> Words:
-    """Sorts the words and makes their tries, with the pieces that end at each node; longest: characters of a piece."""
+    """Sorts the words and makes their tries, with the pieces that end at each node; longest: length of a piece."""
     words = sorted_words(text, threads)
 
     def trie(first: int, last: int) -> Trie:

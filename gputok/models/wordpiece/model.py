@@ -125,7 +125,7 @@ class WordPiece(Model):
         from gputok.kernels.cpu import lookup
 
         vocabulary = self.vocabulary
-        unk = vocabulary.find([self.unk_token])[0]  # one name: `mapping` makes all of them
+        unk = vocabulary.find([self.unk_token])[0]  # `mapping` would make the names of all tokens
         return WordPieceTables(
             edges=self.edges,
             prefix=np.frombuffer(self.continuing_subword_prefix.encode(), np.uint8).copy(),
