@@ -318,7 +318,7 @@ _SHOWN = 6
 
 
 def encoded(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
-    """Finds tokens that no text of their own bytes (`data`), with others around it (`_AROUND`), gives: id -> a note."""
+    """Encodes the text of each token (`data`) between others (`_AROUND`): id -> a note, if no result has the token."""
     texts = {id: text for id, raw in data.items() if (text := _text(raw)) is not None}
     found: dict[int, str] = dict.fromkeys(texts, "")
     engine, names = engine_of(pipeline), pipeline.names.texts
@@ -419,9 +419,9 @@ def unseen(matrix: Any, known: set[int]) -> dict[int, str]:
 
     Land and Bartolo 2024 (arXiv 2405.05417): the rows of tokens that no training text had lie close together, since
     only weight decay, or the same push away from every prediction, moved them. The reference is the mean of rows that
-    surely were never seen (`known`: ids without a token, tokens that no text gives). The limit is the distance within
-    which 95 % of these rows lie, but at most the median distance of all rows. With fewer than three known rows, the
-    reference is 0, and the limit is six median deviations below the median.
+    surely were never seen (`known`: ids without a token, tokens that no text gives). Rows within a limit are found: the
+    distance within which 95 % of the known rows lie, but at most the median distance of all rows. With fewer than three
+    known rows, the reference is 0, and the limit is six median deviations below the median.
     """
     rows = np.array(sorted(known), np.int64)
     has_reference = len(rows) >= _FEWEST

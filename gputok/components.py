@@ -275,7 +275,7 @@ class Component:
             return value
         try:
             state = value.__getstate__()
-        except Exception as error:  # `tokenizers` raises no subclass of Exception here
+        except Exception as error:  # `tokenizers` raises Exception itself here, no subclass
             name = type(value).__name__
             raise TypeError(f"this {name} of tokenizers can't be used in gputok: {error}") from None
         return cls.from_dict(json.loads(state))
@@ -491,7 +491,7 @@ class Code(Component):
 
 
 def call_custom(component: Any, method: str, *arguments: Any) -> Any:
-    """Calls a method of a user's object; the error is that of `tokenizers` if it is missing or has other arguments."""
+    """Calls a user's object; if its method is missing or takes other arguments, the error is that of `tokenizers`."""
     try:
         return getattr(component, method)(*arguments)
     except (AttributeError, TypeError) as error:

@@ -411,7 +411,7 @@ def _merged(model: BPE, word: str) -> FoundSteps:
         offer(i)
     while heap:
         _, i, made = heapq.heappop(heap)
-        # The pair here may be another one by now (-1: merged into the symbol before); tokenizers looks at what it makes
+        # The pair here may have changed (-1: merged into the one before); as in tokenizers, it must make the same token
         if (pair := pair_at(i)) is None or pair[1] != made:
             continue
         rank, right = pair[0], after[i]

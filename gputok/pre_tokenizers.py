@@ -361,7 +361,7 @@ class Split(PreTokenizer):
     def way(self, after: Way) -> Way:
         all_removed = self.behavior == "removed" and self.invert
         if self.pattern == " " and after.spaces == SpaceChange.WRITTEN and after.keeps_whole and not all_removed:
-            return after  # a normalizer has written all spaces as `▁`: none is left to split at
+            return after  # a step before has written all spaces as `▁`, so no space remains to split at
         return after.cut_by(one_walk(self._matcher, self.behavior, self.invert))
 
 

@@ -1692,7 +1692,7 @@ def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
 
 
 def _is_of_superwords(trainer: Trainer) -> TypeGuard[SuperBpeTrainer]:
-    """True for a SuperBpeTrainer; doesn't import its module: if nobody has imported it, there is none."""
+    """True for a SuperBpeTrainer; doesn't import its module: if nobody has, no such trainer exists."""
     module = sys.modules.get("gputok.models.bpe.super_trainer")
     return module is not None and isinstance(trainer, module.SuperBpeTrainer)
 

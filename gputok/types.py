@@ -21,7 +21,7 @@ Positions: TypeAlias = "npt.NDArray[np.int64]"
 """Positions of bytes, tokens or rows, or offsets: string i of packed strings is data[offsets[i]:offsets[i + 1]]."""
 
 Positions32: TypeAlias = "npt.NDArray[np.int32]"
-"""Positions within one text, or numbers of words (0 for the first word of a text); -1: no word or position."""
+"""Positions within one text, or the numbers of its words; -1: no position, or no word."""
 
 Counts: TypeAlias = "npt.NDArray[np.int64]"
 """How often each word occurs."""
