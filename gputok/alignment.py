@@ -35,11 +35,11 @@ def align(a: Tokenizer, b: Tokenizer, text: str) -> tuple[Positions, Positions, 
 
 
 def _ends(tokenizer: Tokenizer, text: str) -> Positions:
-    """Returns where each token of a text ends, in bytes; a part of a character ends with it if bytes don't tell."""
+    """Returns where each token of a text ends, in bytes: int64[n_tokens]."""
     tokenizer = unwrapped(tokenizer)
     encoding = tokenizer.encode(text, add_special_tokens=False, padding=None, truncation=None)
     spelled, raw = tokenizer.decode_bytes(encoding.ids_array), text.encode()
-    # A tokenizer may insert a space
-    if spelled in (raw, b" " + raw):
+    if spelled in (raw, b" " + raw):  # a tokenizer may insert a space
         return np.maximum(tokenizer.byte_ends(encoding.ids_array) - (len(spelled) - len(raw)), 0)
+    # The bytes of the tokens don't tell. Offsets do, but a token that is a part of a character ends with the character
     return np.maximum.accumulate(np.array([end for _, end in encoding.offsets_in_bytes], np.int64))

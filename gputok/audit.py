@@ -134,13 +134,13 @@ _LONG = 16
 _SPECIAL = re.compile(
     r"<[|｜].+[|｜]>|\[(CLS|SEP|PAD|UNK|MASK|BOS|EOS|INST|/INST)\]|</?(s|unk|pad|mask|bos|eos|sep|cls)>"
 )
-"""What no ordinary text has."""
+"""Matches tokens such as `<|endoftext|>`, `[CLS]` or `</s>`, which no ordinary text has."""
 _ADDED_AS_SPECIAL = re.compile(r"<[^<>\s]+>|\[[A-Z][A-Z0-9_]*\]")
-"""What added tokens have that control a model."""
+"""Matches added tokens such as `<tool>` or `[INST]`: of this form are those that control a model."""
 
 
 def audit(pipeline: Pipeline, embeddings: Any = None, tensor: str | None = None) -> Audit:
-    """Audits a vocabulary; `Tokenizer.audit` says more."""
+    """Audits a vocabulary, as `Tokenizer.audit` says."""
     names, added = dict(pipeline.model.vocabulary.names), pipeline.added.tokens
     names |= {id: token.content for id, token in added.items()}
     raw = bytes_by_id(pipeline)
@@ -191,8 +191,8 @@ def _text(data: bytes) -> str | None:
 def _normalized(
     pipeline: Pipeline, names: dict[int, str], data: dict[int, bytes], kinds: dict[int, tuple[bytes, bool, bool]]
 ) -> dict[int, str]:
-    """The tokens whose text the normalizer makes that of another token, and which one."""
-    # Those left out change the ends of a text, or write spaces as ▁: what they do to a token alone tells nothing
+    """Finds the tokens whose text the normalizer changes to the text of another token: id -> a note with this token."""
+    # Left out: steps that change the ends of a text, or write spaces as ▁. A token alone doesn't show what they do
     left_out = normalizers.Prepend | normalizers.Replace | normalizers.Strip
     steps = [] if pipeline.normalizer is None else pipeline.normalizer.leaves()
     ids = {kind: id for id, kind in kinds.items()}
@@ -209,31 +209,31 @@ def _normalized(
 
 
 def _kinds(pipeline: Pipeline, names: dict[int, str], data: dict[int, bytes]) -> dict[int, tuple[bytes, bool, bool]]:
-    """The bytes of each token that has some, and where in a word it may stand."""
+    """Returns id -> (bytes, if its name has the prefix of tokens inside words, if the suffix of last tokens)."""
     prefix = getattr(pipeline.model, "continuing_subword_prefix", None) or "\0"
     suffix = getattr(pipeline.model, "end_of_word_suffix", None) or "\0"
     return {id: (text, names[id].startswith(prefix), names[id].endswith(suffix)) for id, text in data.items() if text}
 
 
 def _ranges(ids: list[int], n_rows: int) -> Iterator[tuple[int, int]]:
-    """The ranges first:last of ids without a token, up to a number of rows."""
+    """Yields the ranges first:last of ids without a token: between sorted ids, and after them up to `n_rows`."""
     for before, after in itertools.pairwise([-1, *ids, max(n_rows, ids[-1] + 1 if ids else 0)]):
         if before + 1 < after:
             yield before + 1, after
 
 
 def not_made(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
-    """Finds the tokens that no text gives: id -> why. Added tokens and the unknown token are none of them.
+    """Finds the tokens that no text gives: id -> why. Added tokens and the unknown token are never among them.
 
-    A token is in the tokens of some word only if the model makes this token of its text alone: in BPE, no merge crosses
-    its borders in the word, so what is merged inside is what is merged without the rest; in Unigram, a part of a best
-    path is a best path; in WordPiece, the longest match at its start is the token. So the model is asked for the tokens
-    of each token's own text, without the steps before it: this is exact, whatever those steps do.
+    A token is in the tokens of some word only if the model makes this token of the token's text alone: in BPE, no merge
+    crosses its borders in the word, so the same pairs are merged inside as without the rest of the word; in Unigram, a
+    part of a best path is a best path; in WordPiece, the longest match at its start is the token. So the model encodes
+    the text of each token, without the steps before the model: this is exact, whatever those steps do.
     """
     model: Any = pipeline.model
     found: dict[int, str] = {}
     asked: dict[int, str] = {}
-    # Where a model removes bytes that are no tokens, others meet that are apart in each text
+    # BPE without an unknown token removes bytes that are no tokens. So bytes meet that no text has side by side
     removes = isinstance(model, BPE) and model.unk_token is None
     removes = removes and any(model.token_to_id(byte) is None for byte in BYTE_CHARACTERS)
     for id, token in model.vocabulary.names.items():
@@ -255,13 +255,13 @@ def not_made(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
 
 
 def _others(model: Model, asked: dict[int, str]) -> dict[int, str]:
-    """The tokens whose text a model makes other tokens of, and which."""
+    """Finds the tokens whose text the model encodes as other tokens: id -> these tokens, as text."""
     match model:
         case BPE():
-            # Words that are tokens are these tokens (ignore_merges), but only as whole words: `encoded` tries these
+            # ignore_merges: a word that is a token becomes it. `encoded` tries if the steps before make such words
             if model.ignore_merges:
                 return {}
-            # Affixes depend on where a token stands in a word; without unknown tokens, unknown characters are removed
+            # A prefix or a suffix depends on where a token stands in a word, so its text alone tells nothing
             if model.continuing_subword_prefix or model.end_of_word_suffix:
                 return {}
             merging = model.with_first_merges(len(model.merges))
@@ -287,20 +287,20 @@ def _others(model: Model, asked: dict[int, str]) -> dict[int, str]:
 
 
 _STARTS = 1000
-"""How many tokens that begin words, the shortest ones, are tried before a token that stands inside of words."""
+"""How many tokens that begin words, the shortest, are tried before a token that stands inside words, such as `##s`."""
 _AFTER = 20
-"""How many of these are also tried with a token in between, and with how many such tokens each."""
+"""How many of these are also tried with another token in between: with each of this many short tokens."""
 
 
 def _differing(model: Model, words: dict[int, str], *, part: bool = False) -> dict[int, str]:
-    """The words whose tokens aren't the one with their id (`part`: don't have it among them), and these tokens."""
+    """Finds the words (id -> text) that don't become the token of their id (`part`: among others): id -> the tokens."""
     batch = TextBatch.from_strings(words.values())
     ids, rows = model.encode_words(batch.data, batch.offsets[:-1], batch.offsets[1:], byte_level=False)
     return _without(ids, rows, [*words], model.vocabulary.names, part=part)
 
 
 def _without(ids: Any, rows: Any, wanted: list[int], names: Any, *, part: bool) -> dict[int, str]:
-    """The wanted ids that their row of ids lacks, or, without `part`, has others beside, and the names of the row."""
+    """Finds rows that lack their wanted id or, without `part`, have others beside it: wanted id -> the row as text."""
     owner = np.repeat(np.arange(len(wanted)), np.diff(rows))
     has = np.zeros(len(wanted), bool)
     has[owner[np.asarray(ids) == np.array(wanted, np.int64)[owner]]] = True
@@ -318,7 +318,7 @@ _SHOWN = 6
 
 
 def encoded(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
-    """Finds the tokens that are in none of a few texts with their own text (`data`), and what this text becomes."""
+    """Encodes the text of each token (`data`) between others (`_AROUND`): id -> a note, if no result has the token."""
     texts = {id: text for id, raw in data.items() if (text := _text(raw)) is not None}
     found: dict[int, str] = dict.fromkeys(texts, "")
     engine, names = engine_of(pipeline), pipeline.names.texts
@@ -326,7 +326,7 @@ def encoded(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
         some = {id: before + texts[id].removeprefix("" if before else " ") + after for id in found}
         try:
             ids, rows = engine.encode(TextBatch.from_strings(some.values()))
-        except ValueError:  # the model knows no token for a character around
+        except ValueError:  # the model has no token for a character before or after
             continue
         missing = _without(ids, rows, [*some], names, part=True)
         found = {id: said or missing[id] for id, said in found.items() if id in missing}
@@ -334,9 +334,10 @@ def encoded(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
 
 
 _AROUND = [("", ""), *((side, "") for side in "x\n aeZ0"), *((side, side) for side in "x.\n 1"), ("", "\n\n")]
-"""What stands around a token in the texts that are tried. Without anything before, a space at the start is left out."""
+"""(before, after): what is put around the text of a token. If `before` is empty, a space at its start is left out."""
 
 
+# All ways in which a part of a text may begin within a character: first bytes of characters of 2, 3 and 4 bytes
 _HEADS = (b"", b"\xc2", b"\xe1", b"\xe1\x80", b"\xf1", b"\xf1\x80", b"\xf1\x80\x80")
 
 
@@ -362,7 +363,7 @@ _NAMES = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_em
 
 
 def read_embeddings(given: Any, tensor: str | None, n_ids: int) -> Any:
-    """Reads embeddings as float32[n_rows, n_dimensions]; tensor: of a .safetensors file; None: that of a usual name."""
+    """Reads embeddings, float32[n_rows, n_dimensions]; tensor: a name in a .safetensors file, None: one of `_NAMES`."""
     shown = str(given) if isinstance(given, str | os.PathLike) else "embeddings"
     if tensor is not None and not shown.endswith(".safetensors"):
         raise ValueError(f"tensor={tensor!r}: only a .safetensors file has tensors with names, not {shown}")
@@ -388,7 +389,7 @@ def _npy(path: pathlib.Path) -> Any:
 
 
 def _safetensors(path: pathlib.Path, tensor: str | None) -> Any:
-    """One tensor of a .safetensors file: a length in 8 bytes, a JSON object of that length, and the numbers."""
+    """Reads a tensor of a .safetensors file, which is a length in 8 bytes, JSON of that length, and the numbers."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -416,10 +417,11 @@ def _safetensors(path: pathlib.Path, tensor: str | None) -> Any:
 def unseen(matrix: Any, known: set[int]) -> dict[int, str]:
     """Finds the rows that training never saw: row -> its distance to the reference, as text.
 
-    Land and Bartolo 2024 (arXiv 2405.05417): the rows of tokens that no training text had lie close together: only
-    weight decay, or the same push away from every prediction, moved them. So the distance to the mean of rows that
-    surely were never seen (`known`: ids without a token, tokens that no text gives) tells the others: 95 % of these lie
-    within the limit. Of fewer than three, the reference is 0, the limit six median deviations below the median.
+    Land and Bartolo 2024 (arXiv 2405.05417): the rows of tokens that no training text had lie close together, since
+    only weight decay, or the same push away from every prediction, moved them. The reference is the mean of rows that
+    surely were never seen (`known`: ids without a token, tokens that no text gives). Rows within a limit are found: the
+    distance within which 95 % of the known rows lie, but at most the median distance of all rows. With fewer than three
+    known rows, the reference is 0, and the limit is six median deviations below the median.
     """
     rows = np.array(sorted(known), np.int64)
     has_reference = len(rows) >= _FEWEST

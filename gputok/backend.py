@@ -1,6 +1,7 @@
 """Which device does the work: the CPU, or CUDA devices. The results are the same on all of them.
 
-The modules `devices` of `gputok.pipeline` give work to CUDA devices; all other modules work on the CPU.
+CUDA devices get work from the modules `devices` of `gputok.pipeline` (counting words, encoding) and from
+`gputok.models.bpe.trainer` (merging pairs); all other modules work on the CPU.
 """
 
 from __future__ import annotations
@@ -13,22 +14,23 @@ from typing import Any
 
 from gputok.kernels.signatures import NamedTuple
 
-LEAST_CAPABILITY = (7, 0)  # kernels need threads of a warp that go on independently, and `__nanosleep`
+LEAST_CAPABILITY = (7, 0)  # kernels need independent scheduling of the threads of a warp, and `__nanosleep`
 _NO_DRIVER = "no NVIDIA driver is installed"
-_LEAST_OF_COMPILER = {13: (7, 5)}  # CUDA 13's NVRTC has no older devices; CUDA 12's has all that we need
+# Version of CUDA -> the oldest device for which its compiler, NVRTC, makes code. CUDA 12 serves all that kernels run on
+_LEAST_OF_COMPILER = {13: (7, 5)}
 
 
 class Backend(NamedTuple):
     """Where the work is done, and why there."""
 
     name: str  # "cpu", "cuda" (all devices), or "cuda:0" and so on
-    reason: str  # for a person
-    devices: tuple[Any, ...] = ()  # kernels.cuda.device.Device; none on the CPU
+    reason: str  # why it was chosen, in words for a person
+    devices: tuple[Any, ...] = ()  # objects of `gputok.kernels.cuda.device.Device`; empty if the CPU does the work
 
 
 class _Found(NamedTuple):
-    ordinals: tuple[int, ...] = ()  # of the CUDA devices that can be used
-    why_not: str = ""  # there are no others, or none at all
+    ordinals: tuple[int, ...] = ()  # the numbers of the CUDA devices that can be used
+    why_not: str = ""  # why no other devices, or none at all, can be used
 
 
 def choose(device: str | None = None) -> Backend:
@@ -81,7 +83,7 @@ def _look() -> _Found:
     try:
         import cupy
     except ImportError as error:
-        if error.name != "cupy":  # it is there, and something that it needs is not
+        if error.name != "cupy":  # CuPy is installed, but something that it imports is missing
             return _Found(why_not=f"CuPy does not import: {' '.join(str(error).split())}")
         extra = "cuda13" if driver >= 13 else "cuda12"
         return _Found(why_not=f"there is an NVIDIA driver but no CuPy: pip install 'gputok[{extra}]'")
@@ -107,7 +109,7 @@ def _compiler_version(cupy: Any) -> int | None:
 
 
 def _unusable(ordinal: int, card: dict[str, Any], compiler: int | None) -> str:
-    """Why a device can't be used with this version of CUDA's compiler; "" if it can, or the wheel has machine code."""
+    """Why a device can't be used, or "". compiler: the version of NVRTC; not needed if the wheel has machine code."""
     from gputok.kernels.cuda.device import has_cubins
 
     capability = card["major"], card["minor"]

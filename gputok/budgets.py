@@ -31,15 +31,16 @@ class Part(NamedTuple):
 
 @public("gputok")
 class Counts:
-    """The tokens of any part of a text; `Tokenizer.counts` makes it.
+    """Tells how many tokens any part of a text has; `Tokenizer.counts` makes it.
 
-    The tokens before each of many seams are known, so only the text beside the first and the last seam of a part is
-    encoded. If seams don't lie at words (`Incremental.seams` is not "pairs"), parts are encoded whole.
+    A *seam* is a place in the text at which both sides are encoded alike, whether they stand together or alone. The
+    number of tokens before each of many seams is known, so only the text before the first and after the last seam of a
+    part is encoded. If seams don't lie at words (`Incremental.seams` is not "pairs"), parts are encoded whole.
 
     Args:
-        pipeline: the parts of the tokenizer.
+        pipeline: the parts of the tokenizer (`Tokenizer.pipeline`).
         text: the text.
-        step: the least number of bytes between two seams.
+        step: the least number of bytes between two seams that are used.
     """
 
     def __init__(self, pipeline: Pipeline, text: str, step: int = 64) -> None:
@@ -48,13 +49,13 @@ class Counts:
         self._step = step
         self.at_words = self._seams.kind == "pairs"
         at, sums = self._seams.counted(data, step)
-        if len(data) > len(text):  # characters instead of bytes
+        if len(data) > len(text):  # converts positions in bytes to positions in characters
             begins = (np.frombuffer(data, np.uint8) & 0xC0 != 0x80).view(np.uint8)
             at = np.append(0, np.cumsum(np.add.reduceat(begins, at, dtype=np.int64))[:-1])
         self.seams: list[int] = at.tolist()
-        """0, and the characters before each seam."""
+        """0, and the positions of the seams, in characters."""
         self.sums: list[int] = sums.tolist()
-        """The tokens before each of them, and all."""
+        """The number of tokens before each of these positions, and last the number of all tokens."""
         self._begun = 0, 0, 0  # the last part text[start:stop] that `before` has counted, and its tokens
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -88,7 +89,7 @@ class Counts:
         return self.before(start, first) + self.after(last, stop) - self.sums[first]
 
     def before(self, start: int, seam: int) -> int:
-        """Returns the tokens from a character to the next seam, whose number is `seam`."""
+        """Returns the number of tokens from a character to the next seam, self.seams[seam]."""
         at = self.seams[seam]
         if start == self.seams[seam - 1] and (not start or not self._seams.led):
             return self.sums[seam] - self.sums[seam - 1]
@@ -97,7 +98,7 @@ class Counts:
         return self._begun[2]
 
     def after(self, seam: int, stop: int) -> int:
-        """Returns the tokens before the seam of this number, and from it to a character."""
+        """Returns the number of tokens before self.seams[seam], plus that from there to a character."""
         at = self.seams[seam]
         if stop in (at, len(self.text)):
             return self.sums[seam if stop == at else -1]
@@ -117,14 +118,14 @@ def count(pipeline: Pipeline, texts: list[str]) -> list[int]:
 
 
 def split(pipeline: Pipeline, text: str, most: int, overlap: int = 0, at: SplitAt = None) -> list[Part]:
-    """Splits a text; see `Tokenizer.split`."""
+    """Splits a text, as `Tokenizer.split` says."""
     most, overlap = checked("max_tokens", integer(0, SIZE), most), checked("overlap", integer(0, SIZE), overlap)
     separators: list[Any] = [*at] if isinstance(at, list | tuple) else [] if at is None else [at]
     if not all(isinstance(one, str) and one for one in separators):
         raise ValueError(f"at={at!r}: must be texts to split after, none of them empty")
     if not 0 <= overlap < most:
         raise ValueError(f"max_tokens={most}, overlap={overlap}: the overlap must be smaller, and not negative")
-    # A part ends half a step too early on average, which is a hundredth of the part
+    # Parts end at seams, on average half a step of bytes earlier than they could: that is a hundredth of the part
     counts = Counts(pipeline, text, max(most // 16, 1))
     splitter = _Splitter(counts, most, overlap, separators if counts.at_words else [*separators, " "])
     found, start, done = list[Part](), 0, 0
@@ -133,7 +134,7 @@ def split(pipeline: Pipeline, text: str, most: int, overlap: int = 0, at: SplitA
         if part.stop > done:
             found.append(part)
             done, start = part.stop, splitter.overlapping(part)
-        else:  # nothing new fits after the overlap
+        else:  # the overlap leaves no room for new text: begin without it
             start = done
     return found
 
@@ -147,7 +148,7 @@ class _Splitter(NamedTuple):
     separators: list[str]
 
     def longest(self, start: int) -> Part:
-        """Returns the longest part that is found to be within the budget, and cuts no word if it can."""
+        """Returns the longest part from `start` to a seam that is within the budget; cuts a word only if it must."""
         counts, most, n_chars = self.counts, self.most, len(self.counts.text)
         seams, sums, first = counts.seams, counts.sums, bisect.bisect_right(counts.seams, start)
         best, beyond, size = None, 0, 8 * most  # beyond: a place up to which there are too many tokens
@@ -168,7 +169,7 @@ class _Splitter(NamedTuple):
             size *= 2
         if best is not None:
             return best
-        # Not even a word fits, or nothing tells where words are
+        # Not even one word fits, or the seams don't tell where words are
         stops = range(start + 1, beyond)
         n = bisect.bisect_right(stops, most, key=lambda stop: counts.between(start, stop))
         if not n:
@@ -177,7 +178,7 @@ class _Splitter(NamedTuple):
         return Part(start, stops[n - 1], counts.between(start, stops[n - 1]))
 
     def at_separator(self, part: Part, done: int) -> Part:
-        """Returns the part up to the best separator in it, after the text that is done."""
+        """Returns the part up to the best separator in it that ends after `done`, or the part itself if it has none."""
         counts, (start, stop, _) = self.counts, part
         for separator in self.separators if stop < len(counts.text) else ():
             at = counts.text.rfind(separator, start, stop)
@@ -199,7 +200,7 @@ class _Splitter(NamedTuple):
             n = bisect.bisect_left(places, -most, key=lambda at: -counts.between(at, stop))
             places = [counts.text.find(" ", start + 1 + n, stop) + 1 or stop]
         elif first < last:
-            # The tokens between seams are known; but a text alone may have one more
+            # The sums give the tokens up to `stop`, but the text from a seam on may have one more if it stands alone
             first = bisect.bisect_left(counts.sums, counts.after(last - 1, stop) - most, first, last)
             places = counts.seams[first:last]
         else:

@@ -31,9 +31,9 @@ Check = Callable[[Any], Any]
 ID = 2**32 - 2
 """The largest id of a token. Ids have 32 bits, and 2**32 - 1 stands for "no token"."""
 WORD = 2**32 - 1
-"""The largest number of 32 bits."""
+"""The largest number of 32 bits, such as a type id. It has nothing to do with words of text."""
 SIZE = 2**64 - 1
-"""The largest count, as in tokenizers. Code may replace a count by a smaller one that no text can reach."""
+"""The largest count, as in tokenizers. Code that has fewer bits for it uses a smaller one that no text can reach."""
 
 
 class FieldError(Exception):
@@ -61,7 +61,7 @@ class WrongType(FieldError, TypeError):
 
 
 class WrongValue(FieldError, ValueError):
-    """A value of the right type that isn't allowed. In a file, any wrong value, also one of a wrong type."""
+    """A value of the right type that isn't allowed. In a file (`reading`), also a value of a wrong type."""
 
 
 class OutOfRange(WrongValue, OverflowError):
@@ -82,7 +82,7 @@ def checked(name: str, check: Callable[[Any], T], value: Any) -> T:
 
 
 def reading(name: str, read: Callable[[Any], T], value: Any) -> T:
-    """Returns what `read` returns for a part of a file; errors but RecursionError become WrongValue with `name`."""
+    """Returns what `read` returns for a part of a file; its errors, except RecursionError, become WrongValue."""
     try:
         return read(value)
     except RecursionError:
@@ -95,7 +95,7 @@ def reading(name: str, read: Callable[[Any], T], value: Any) -> T:
 
 @contextlib.contextmanager
 def in_file(name: Any) -> Iterator[None]:
-    """Makes errors about the content of a file ValueErrors that begin with its name.
+    """Turns an error about the content of a file into a ValueError whose message begins with the name of the file.
 
     >>> with in_file("a.json"):
     ...     checked("length", integer(0, 9), "many")
@@ -155,7 +155,7 @@ def _typed(value: Any, kind: type) -> Any:
 
 
 def typed(name: str, kind: type, value: Any) -> None:
-    """Raises WrongType, which names an argument, if its value is of another type."""
+    """Raises WrongType if the value of an argument is not of the type `kind`; name: that of the argument."""
     if not isinstance(value, kind):
         raise wrong_type(value, kind.__name__).within(name)
 
@@ -166,7 +166,7 @@ def short(value: Any) -> str:
 
 
 def shortened(text: str, most: int = 300) -> str:
-    """Returns a text that a file or another library wrote, of at most this many characters: its start and its end.
+    """Cuts a text that a file or another library wrote to at most `most` characters: its start and its end stay.
 
     >>> shortened("abcdefghij" * 10, 15)
     'abcdef...efghij'
@@ -193,7 +193,7 @@ def first_difference(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warns at the line that called this package, however deep in it the reason was found."""
+    """Warns, and gives as the place the line of the user's program that called gputok, not a line inside gputok."""
     frame, level = sys._getframe(), 1
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in ("gputok", "contextlib"):
         frame, level = frame.f_back, level + 1
@@ -238,7 +238,7 @@ def integer(low: int, high: int) -> Check:
             raise wrong_type(value, "int")
         try:
             number = operator.index(value)
-        except TypeError:  # an array
+        except TypeError:  # an array has `__index__`, too, which works only for a single whole number
             raise wrong_type(value, "int") from None
         if not low <= number <= high:
             raise OutOfRange(f"must be a whole number from {low} to {_power(high)}, not {short(number)}")
@@ -286,24 +286,24 @@ def field(
     written: Callable[[Any], Any] | None = None,
     read: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Declares a field of a dataclass: of a component, of a trainer, of limits.
+    """Declares a field of a dataclass: of a component, a trainer, or the limits of an encoding (`pipeline.limits`).
 
     Args:
-        check: what the field may hold.
+        check: the check that each value of the field goes through (see the top of this file).
         default: as for `dataclasses.field`.
         default_factory: as for `dataclasses.field`.
         may_lack: a JSON form may lack the field; then it has its default.
         saved: False: the JSON form never has it.
-        shown: how `repr` shows a value, if `tokenizers` shows it in another way, as an enumeration, without quotes.
-        written: makes the JSON value of a value, if that is another one.
-        read: makes the value of a JSON value.
+        shown: returns what `repr` shows, where `tokenizers` doesn't show the value itself, but a word without quotes.
+        written: converts a value to its value in JSON; None: both are the same.
+        read: converts a value in JSON to a value for `check`; None: both are the same.
     """
     about = {"check": check, "may_lack": may_lack, "saved": saved, "shown": shown, "written": written, "read": read}
     return dataclasses.field(default=default, default_factory=default_factory, metadata=about)
 
 
 def checks_of(kind: type) -> dict[str, Check]:
-    """Returns the checks of the fields of a class that `field` declares, in the class or in a base of it."""
+    """Returns field -> its check, for all fields that a class and its bases declare by `field`."""
     bases: list[dict[str, Any]] = [vars(base).get("__dataclass_fields__", {}) for base in reversed(kind.__mro__)]
     told = (item for fields in bases for item in fields.items())
     return {name: one.metadata["check"] for name, one in told if "check" in one.metadata}
@@ -334,14 +334,14 @@ def listed(check: Check) -> Check:
             raise wrong_type(value, "list")
         try:
             return tuple(map(check, value))
-        except FieldError:  # only now is a name made for each item
+        except FieldError:  # again, with a name for each item: to make names always would take long
             return tuple(checked(f"[{i}]", check, item) for i, item in enumerate(value))
 
     return check_all
 
 
 def tuple_of(*checks: Check) -> Check:
-    """Makes a check that accepts tuples with one item for each of these checks."""
+    """Makes a check that accepts tuples of as many items as checks; each item must pass its check."""
 
     def check(value: Any) -> tuple[Any, ...]:
         if len(_typed(value, tuple)) != len(checks):
@@ -353,7 +353,7 @@ def tuple_of(*checks: Check) -> Check:
 
 
 def elements(kind: Any) -> dict[str, Any]:
-    """Returns the arguments of `field` for a list of components of a kind; those of `tokenizers` are converted."""
+    """Returns `check` and `read` of `field` for a list of components of a kind; converts components of `tokenizers`."""
 
     def check(value: Any) -> tuple[Any, ...]:
         return listed(lambda item: _typed(kind.adopt(item), kind))(_typed(value, list))

@@ -16,7 +16,7 @@ import itertools
 import json
 import operator
 import os
-from _thread import RLock  # that of threading, which takes long to import
+from _thread import RLock  # the RLock of `threading`; to import `threading` takes long
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, dataclass_transform, overload
 
@@ -28,12 +28,12 @@ from gputok.checks import Check, FieldError, WrongValue, field, several
 T = TypeVar("T")
 
 versions: list[object] = [object()]
-"""One item: a new object after each change of a component or a tokenizer."""
+"""A list of one object. A change of any component or tokenizer replaces it, so `is` tells whether nothing changed."""
 
 exchanging = RLock()
 """Locks the exchange of states, and the reading of the states of several objects; held for an instant only."""
 
-# Without these calls, a child process could wait for a thread that only its parent has.
+# A fork waits for the lock: else a child process could get it locked by a thread that only the parent process has.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=exchanging.acquire, after_in_child=exchanging.release, after_in_parent=exchanging.release
@@ -41,9 +41,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def exchange(*changes: tuple[Any, str, Any, Any]) -> bool:
-    """Sets several attributes at once. If another thread has set one of them meanwhile, changes nothing: then False.
+    """Sets several attributes at once; returns False, and sets none, if one no longer has its old value.
 
-    changes: (object, name of the attribute, old value, new value).
+    changes: (object, name of the attribute, old value, new value). Another thread may set an attribute between the time
+    when the caller read the old value and this call.
     """
     with exchanging:
         if any(getattr(owner, name) is not old for owner, name, old, _ in changes):
@@ -88,18 +89,18 @@ class derived(Generic[T]):
 
 
 def users_own(value: Any) -> bool:
-    """True for a class that a user derived, and for an object of it, which may have any attributes."""
+    """True for a class that is defined outside of gputok, and for its objects: they may have any attributes."""
     return (value if isinstance(value, type) else type(value)).__module__.partition(".")[0] != "gputok"
 
 
 def no_attribute(owner: Any, name: str, names: Iterable[str]) -> AttributeError:
-    """The error for setting an attribute that an object doesn't have; names: those that it has."""
+    """Returns the error for setting an attribute that an object doesn't have; names: the attributes that it has."""
     kind, known = type(owner), several(one for one in sorted(names) if not one.startswith("_"))
     return AttributeError(f"'{kind.__module__}.{kind.__name__}' object has no attribute {name!r}; it has {known}")
 
 
 class _Hint:
-    """An attribute that a class lacks, of a name that people look for."""
+    """A name that a class lacks, and that people look for: reading it raises AttributeError with a hint."""
 
     def __init__(self, name: str, hint: str) -> None:
         self._name, self._hint = name, hint
@@ -110,7 +111,7 @@ class _Hint:
 
 
 def give_hints(owner: type, hints: Mapping[str, str]) -> None:
-    """Lets AttributeError tell what to use instead of a missing name; `__getattr__` would make all look-ups slower."""
+    """Lets AttributeError say what to use instead of a missing name; `__getattr__` would slow down all look-ups."""
     for name, hint in hints.items():
         setattr(owner, name, _Hint(name, hint))
 
@@ -121,12 +122,12 @@ _MODULES |= {"post-processor": "processors", "decoder": "decoders"}
 
 
 def base_of(kind: str) -> type[Component]:
-    """Returns the base class of a kind, whose module is imported now."""
+    """Returns the base class of a kind, such as `Normalizer` for "normalizer", and imports its module."""
     return getattr(importlib.import_module(f"gputok.{_MODULES[kind]}"), kind.title().replace("-", ""))
 
 
 LISTS = ("normalizers", "pretokenizers", "processors", "decoders")
-"""The fields of the JSON forms of a Sequence, of each kind."""
+"""The name of the list of elements in the JSON form of a Sequence: one for each kind that has a Sequence."""
 
 
 def all_parts(form: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
@@ -138,7 +139,7 @@ def all_parts(form: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
 
 
 class _Constructor:
-    """The `__init__` of a class, compiled at its first use: that takes longer than all else that a class needs."""
+    """The `__init__` of a class, compiled at its first use: that takes longer than the rest of the class definition."""
 
     def __get__(self, instance: Any, owner: type) -> Any:
         kind = next(kind for kind in owner.__mro__ if vars(kind).get("__init__") is self)
@@ -157,7 +158,7 @@ def _constructor(kind: type[Component | Unchanging]) -> Any:
 
 @dataclass_transform(eq_default=False, frozen_default=True, field_specifiers=(field,))
 class Unchanging:
-    """Base of dataclasses whose fields never change; to compile the methods of a frozen one takes a millisecond."""
+    """Base of dataclasses whose fields never change. With `frozen=True`, each would take a millisecond to compile."""
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
@@ -179,7 +180,7 @@ class Unchanging:
         return f"{type(self).__name__}({values})"
 
 
-# Of a field that only a user's dataclass declares
+# What `_declared` says of a field that a user's dataclass declares without `checks.field`
 _OWN = {"may_lack": False, "saved": True, "shown": None, "written": None, "read": None}
 
 
@@ -197,7 +198,7 @@ class Component:
 
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word in error messages
     in_files: ClassVar[bool] = True  # False: no JSON form, as for components written in Python
-    unsaved: ClassVar[Mapping[str, Any]] = {}  # fields that the JSON form lacks, and what a file is read as
+    unsaved: ClassVar[Mapping[str, Any]] = {}  # field that the JSON form lacks -> its value after reading a file
 
     _checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold
     _settable: ClassVar[frozenset[str]] = frozenset()  # the attributes that a class, or a base of it, annotates
@@ -214,7 +215,7 @@ class Component:
                 dataclasses.dataclass(init=False, eq=False, repr=False)(cls)
                 cls._checks = checks.checks_of(cls)
                 for name in cls.__dataclass_fields__.keys() - cls._checks.keys():
-                    del cls.__dataclass_fields__[name]  # an annotated attribute, which a user's dataclass must not have
+                    del cls.__dataclass_fields__[name]  # only annotated: no field of a user's subclass either
                 if cls.__init__ is object.__init__:
                     cls.__init__ = _Constructor()  # pyright: ignore[reportAttributeAccessIssue]
             cls.__module__ = getattr(cls, "home", cls.__module__)
@@ -234,14 +235,14 @@ class Component:
     @classmethod
     def types(cls) -> dict[str, type[Self]]:
         """For a base class: the subclasses by their `type` in a JSON form."""
-        home = importlib.import_module(cls.home)  # which imports each class only when it is asked for it
+        home = importlib.import_module(cls.home)  # it imports a class when its name is read, so read all names
         for name in getattr(home, "__all__", ()):
             getattr(home, name)
         return {kind.__name__: kind for kind in cls.__subclasses__() if kind.in_files}
 
     @classmethod
     def _type_of(cls, name: str) -> type[Self] | None:
-        """For a base class: one of its `types`; imports no others."""
+        """For a base class: one of its `types`, or None; imports the others only if the module has no such name."""
         home = importlib.import_module(cls.home)
         kind = getattr(home, name) if name in getattr(home, "__all__", ()) else None
         return kind if kind in cls.__subclasses__() and kind.in_files else cls.types().get(name)
@@ -267,13 +268,14 @@ class Component:
     def adopt(cls, value: Any) -> Any:
         """Converts a component of `tokenizers`, of this class's kind, by its JSON form; other values stay as they are.
 
-        Raises TypeError if it is written in Python and so has no JSON form, ValueError if gputok has no such component.
+        Raises TypeError if the component is written in Python, so that it has no JSON form; ValueError if gputok has no
+        such component.
         """
         if type(value).__module__ != f"tokenizers.{_MODULES.get(cls.kind)}":
             return value
         try:
             state = value.__getstate__()
-        except Exception as error:  # tokenizers raises Exception itself
+        except Exception as error:  # `tokenizers` raises Exception itself here, no subclass
             name = type(value).__name__
             raise TypeError(f"this {name} of tokenizers can't be used in gputok: {error}") from None
         return cls.from_dict(json.loads(state))
@@ -347,11 +349,11 @@ class Component:
         """Raises WrongValue if the values of several fields contradict each other; some fields may not be set yet."""
 
     def leaves(self) -> list[Any]:
-        """Returns this component or, of a Sequence, the components that it has at last."""
+        """Returns [this component] or, for a Sequence, the components in it that are no Sequence, at any depth."""
         return [self]
 
     def states(self) -> list[dict[str, Any]]:
-        """The states of this component and of its elements, for comparison by `is`."""
+        """Returns the states of this component and its elements. After a change, one of them is another object."""
         return [self.__dict__]
 
     def frozen(self) -> Self:
@@ -372,7 +374,7 @@ class Component:
         return described(type(self).__name__, found, n_items, n_bytes)
 
     def unsaved_fields(self) -> dict[str, Any]:
-        """Returns the fields that the JSON form lacks, as in `tokenizers`, if they differ from what it is read as."""
+        """Returns the fields that the JSON form lacks (as in `tokenizers`) and that reading it would set otherwise."""
         return {name: getattr(self, name) for name, read in self.unsaved.items() if getattr(self, name) != read}
 
     def __getstate__(self) -> bytes:
@@ -389,11 +391,11 @@ class Component:
 class Chain(Component):
     """Base of the Sequence of each kind: it holds components of its kind, in its only field, which `elements` names.
 
-    They can be read and replaced by index, and are the same objects that were passed.
+    The components can be read and replaced by index, and are the same objects that were passed.
     """
 
     elements: ClassVar[str]
-    flattens: ClassVar[bool] = True  # the constructor replaces each Sequence among its components by their components
+    flattens: ClassVar[bool] = True  # the constructor puts the components of a Sequence in the place of that Sequence
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -415,7 +417,7 @@ class Chain(Component):
         return len(getattr(self, self.elements))
 
     def __iter__(self) -> Iterator[Any]:
-        # All of one state: another thread may set the elements meanwhile
+        # One tuple, read once: another thread may set the elements during the iteration
         return iter(getattr(self, self.elements))
 
     def __getitem__(self, index: int) -> Any:
@@ -442,11 +444,11 @@ class Chain(Component):
         return index
 
     def leaves(self) -> list[Any]:
-        """Returns the components that it has at last."""
+        """Returns the components in it that are no Sequence, at any depth."""
         return [leaf for part in self for leaf in part.leaves()]
 
     def states(self) -> list[dict[str, Any]]:
-        """The states of this component and of its elements, for comparison by `is`."""
+        """Returns the states of this component and its elements. After a change, one of them is another object."""
         state = self.__dict__
         return [state, *itertools.chain.from_iterable(part.states() for part in state[self.elements])]
 
@@ -489,17 +491,18 @@ class Code(Component):
 
 
 def call_custom(component: Any, method: str, *arguments: Any) -> Any:
-    """Calls a method of a user's object. If it has none, or with other arguments, the error is that of `tokenizers`."""
+    """Calls a user's object; if its method is missing or takes other arguments, the error is that of `tokenizers`."""
     try:
         return getattr(component, method)(*arguments)
     except (AttributeError, TypeError) as error:
-        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself failed
+        # The call itself failed, not code inside of the method
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             raise type(error)(f"{type(error).__name__}: {error}") from None
         raise
 
 
 class _TooDeep(RecursionError, ValueError):
-    """Components inside components, and so on, to too many levels."""
+    """The error for components that contain components, and so on, to too many levels."""
 
 
 def _plain(value: Any) -> Any:

@@ -115,7 +115,7 @@ class ByteFallback(Decoder):
 
 def is_byte_token(token: str) -> bool:
     """Returns True for a token that stands for a byte, such as `<0xE2>`."""
-    # With a plus sign as well, like Rust's integers
+    # Rust reads `+A` as a number, so tokenizers takes `<0x+A>` for a byte
     return len(token) == 6 and re.fullmatch(r"<0x[0-9a-fA-F+][0-9a-fA-F]>", token) is not None
 
 
@@ -160,7 +160,7 @@ class CTC(Decoder):
     """Turns the tokens that a speech model predicts for each frame (CTC) into text, without repetitions and padding.
 
     Args:
-        pad_token: the token between repeated characters, and of silence.
+        pad_token: the token that stands between repeated characters, and for silence.
         word_delimiter_token: the token between words.
         cleanup: replace `word_delimiter_token` by a space, and remove spaces before punctuation.
 
@@ -381,14 +381,14 @@ class DecodeStream:
         return new
 
     def _begin(self, tokenizer: Any) -> None:
-        """Decodes the ids before the first step, unless they end within a character."""
+        """Decodes the ids before the first step, whose text is not returned, unless they end within a character."""
         if not self._prefix and self._ids:
             prefix = tokenizer.decode(self._ids, self._skip_special_tokens)
             if not prefix.endswith("�"):
                 self._prefix, self._n_given = prefix, len(self._ids)
 
     def flush(self, tokenizer: Any) -> str | None:
-        """Ends the stream, and returns the text that it held back, with `�` for what is no character; None: nothing.
+        """Ends the stream, and returns the text that it held back, with `�` for what is no UTF-8; None: no text.
 
         The next step begins a new stream, without context.
         """

@@ -39,7 +39,7 @@ def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
     files = sorted(str(path) for path in folder.rglob("*.py") if "site-packages" not in path.parts)
     n_bytes = sum(pathlib.Path(path).stat().st_size for path in files)
 
-    # A few files of the standard library test other encodings
+    # errors: a few files of the standard library, for tests, are in other encodings than UTF-8
     options: dict[str, Any] = {"separator": _NOWHERE, "errors": "replace", "threads": threads, "progress": False}
     started = time.perf_counter()
     tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)

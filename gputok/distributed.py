@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from gputok.types import Bytes, Counts
 
 _Words: TypeAlias = "tuple[Bytes, npt.NDArray[Any], npt.NDArray[Any], bool]"
-"""Words in the order of their keys: their bytes, the lengths and the counts, and whether they are byte-level.
+"""Words in the order of their keys (hashes, `counts.partitions`): bytes, lengths, counts, and whether byte-level.
 
-The result of a task is a list of n shares of words; of 2 * n, if the words are of both kinds, which stay apart since
-the same text has another key in each. So result[i::n] is share i. These are plain tuples of arrays of small numbers:
-Dask knows how large they are, and sends them without a copy.
+The result of a task is a list of n shares of words. Byte-level words and other words stay apart, since the same text
+has another key in each kind; if there are both, the list has 2 * n shares. So result[i::n] is share i. A share is a
+plain tuple of arrays of small numbers: Dask knows how large it is, and sends it without a copy.
 """
 
-_MERGED_AT_ONCE = 8  # the most counts that a worker holds and adds up at a time
-_FEW_BYTES = 1 << 16  # steps that are not larger are copied into each task
+_MERGED_AT_ONCE = 8  # the most results of tasks that one task adds up
+_FEW_BYTES = 1 << 16  # pickled steps of a tokenizer up to this size are copied into each task
 _LEAST_TASK_BYTES = 32 << 20
 _MOST_UNITS = 32  # the number of units of _LEAST_TASK_BYTES that a task has at most
 
@@ -50,11 +50,11 @@ def count_words(
 
     The files are dealt to tasks, which any worker can do; a task counts with one thread, since Dask runs as many tasks
     at a time as a worker has threads. Results are added up on the workers, eight at a time, until eight for each thread
-    are left. These are in shares by the hash of the words, so that each thread adds up a share of all words, and the
-    shares come back one after the other.
+    are left. Then they are divided into shares by the hash of the words: each thread adds up one share of all words,
+    and the shares come back one after the other.
 
-    When a worker dies, Dask has others do again what it did; the result is the same. Three workers that die while they
-    do the same task end the call (Dask's `allowed-failures`).
+    When a worker dies, Dask has others repeat its tasks; the result is the same. Three workers that die while they do
+    the same task end the call (Dask's `allowed-failures`).
 
     Args:
         tokenizer: its normalizer, pre-tokenizer and added tokens cut the text into words.
@@ -64,8 +64,8 @@ def count_words(
             start, of several files if they are smaller, and down to 32 MB at the end, so that most words are counted in
             few tasks and no thread is without work for long.
         options: as for `Tokenizer.count_words` (`gputok.pipeline.run.CountOptions`), but not `threads`, `progress` and
-            `temporary`. `memory_limit` is that of each task. `device` is "cpu", or "auto" if each worker process has a
-            GPU of its own, as those of `dask-cuda`.
+            `temporary`. `memory_limit` is that of each task. `device` is "cpu" or, if each worker process has a GPU of
+            its own, as with `dask-cuda`, "cuda:0": the first GPU that the process sees.
 
     Returns:
         The counts, equal to those of `tokenizer.count_words(files)`, in the order of `WordCounts.merge`.
@@ -80,7 +80,7 @@ def count_words(
     """
     if alone := {"threads", "progress", "temporary"} & options.keys():
         raise TypeError(f"{min(alone)}= is for one machine: a task on a worker has one thread, and shows nothing")
-    threads = max(1, sum(client.nthreads().values()))  # 0: workers are yet to come
+    threads = max(1, sum(client.nthreads().values()))  # 0 if no worker has started yet
     _, reading = Run.asked(options, CountOptions)
     source = corpus.Source.of(files, separator=reading.get("separator"), storage_options=reading.get("storage_options"))
     tasks = _tasks(source, part_bytes, threads)
@@ -88,7 +88,7 @@ def count_words(
     everything: list[Any] = []
 
     def submit(function: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:
-        # Not pure: a file may have changed since a call with the same arguments.
+        # pure=False: else Dask could return the result of an earlier call, though a file has changed since.
         futures = client.map(function, *columns, pure=False)
         everything.extend(futures)
         return futures
@@ -97,8 +97,8 @@ def count_words(
         steps = _steps(tokenizer)
         if len(steps) > _FEW_BYTES:  # the scheduler would have to keep them once for each task
             (steps,) = submit(bytes, [steps])
-        # As soon as there are so few results that there would be fewer merges than threads, they are in shares: then
-        # each thread adds up a share of all words.
+        # As soon as so few results are left that there would be fewer merges than threads, results are divided into
+        # shares: then each thread adds up a share of all words.
         most, n_shares = _MERGED_AT_ONCE * threads, min(threads, N_PARTITIONS)
         n = len(tasks)
         # All at once, so that Dask sees many tasks alike: it gives each thread the next one in this order.
@@ -130,7 +130,7 @@ def _tasks(
 
 
 def _joined(parts: Iterable[Part]) -> list[Part]:
-    """The same documents in fewer parts: those of a file that follow each other become one."""
+    """Returns the same documents in fewer parts: parts of a file that follow each other become one part."""
     joined: list[Part] = []
     for part in parts:
         if joined and (part.file, part.start) == (joined[-1].file, joined[-1].stop):
@@ -141,7 +141,7 @@ def _joined(parts: Iterable[Part]) -> list[Part]:
 
 
 def _groups(results: list[Any]) -> list[list[Any]]:
-    """Results that are added up together."""
+    """Divides results into groups of at most _MERGED_AT_ONCE, each of which one task adds up."""
     return [results[i : i + _MERGED_AT_ONCE] for i in range(0, len(results), _MERGED_AT_ONCE)]
 
 
@@ -170,7 +170,7 @@ def _steps(tokenizer: Tokenizer) -> bytes:
 
 @functools.lru_cache(maxsize=4)
 def _tokenizer(steps: bytes) -> Tokenizer:
-    """Reads the steps once in each process: what is derived from them is kept with them."""
+    """Returns the tokenizer of pickled steps; all tasks of a process share it, so its tables are made only once."""
     return Tokenizer.of(pickle.loads(steps))
 
 
@@ -197,7 +197,7 @@ def _end_to_end(shares: list[list[_Words]]) -> WordCounts:
     """The words of all shares, one share after the other."""
     found = [*itertools.chain(*shares)]
     found = [words for words in found if len(words[2])] or found
-    if len({byte_level for *_, byte_level in found}) > 1:  # some documents have added tokens
+    if len({byte_level for *_, byte_level in found}) > 1:  # words of both kinds, if some documents have added tokens
         return WordCounts.merge(WordCounts(*_unpacked(words)) for words in found)
     data, lengths, counts = (np.concatenate([words[i] for words in found]) for i in range(3))
     return WordCounts(*_unpacked((data, lengths, counts, found[0][3])))

@@ -1,4 +1,4 @@
-"""Explains how a text becomes tokens, step by step: a slow twin of encoding, in plain Python, that checks itself."""
+"""Explains how a text becomes tokens, step by step: encodes it slowly, in plain Python, and compares with `encode`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
     Attributes:
         token: the token.
-        at: where it stands: of BPE the number of its first symbol in the word, else of its first character.
+        at: where the token begins: BPE: the number of its first symbol in the word; else of its first character.
         parts: BPE: the two tokens that are merged.
         rank: BPE: the position of the merge in the list of merges; the lowest one is merged first.
         score: Unigram: the logarithm of the probability of the token.
@@ -59,7 +59,7 @@ class Word(NamedTuple):
         text: what the model reads: the normalized text; bytes are written as characters of ByteLevel.
         added: the word is an added token, which no model takes apart.
         cut_by: the steps of the pre-tokenizer that cut it, each with the part of its pattern that matched.
-        symbols: BPE: the tokens that it begins as, before any merge.
+        symbols: BPE: the tokens of the word before any merge.
         steps: what the model did, in order.
         unmerged: BPE: which neighbours were not merged, and why.
         ids: the ids of its tokens.
@@ -94,7 +94,7 @@ class Explanation:
 
     Attributes:
         text: the text.
-        normalized: (step, text) for each step of the normalizer that changed the text; `│`: beside added tokens.
+        normalized: (step, new text) for each step of the normalizer that changed the text; `│` is beside added tokens.
         words: the words and added tokens in order.
         special: (token, id, place) for each token of the post-processor, in order.
         encoding: what `encode` returns, with the tokens of the post-processor, truncated and padded.
@@ -157,7 +157,7 @@ _STYLE = """
 .gputok-steps th, .gputok-steps td:not(:first-child) { overflow-wrap: anywhere; }
 """
 _WIDEST = 60
-"""The most characters of all tokens of a word after a merge for which a line shows them."""
+"""A line shows all tokens of a word after a merge if these have at most this many characters."""
 
 
 def _origin(word: Word) -> str:
@@ -168,7 +168,7 @@ def _origin(word: Word) -> str:
 
 
 def _rows(word: Word) -> list[tuple[str, ...]]:
-    """The steps of a word, and last its tokens, as rows of a table."""
+    """Returns the steps of a word as rows of a table; the last row has the tokens of the word."""
     rows: list[tuple[str, ...]] = []
     for step, state in word.states():
         if step.parts:
@@ -183,7 +183,7 @@ def _rows(word: Word) -> list[tuple[str, ...]]:
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-    """Pads the cells of a table; the last row may be wider than the others."""
+    """Pads the cells of a table to the widths of the columns; the last row doesn't count for these."""
     widths = [max((len(row[i]) for row in rows[:-1]), default=0) for i in range(3)]
     return ((*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)),) for row in rows)
 
@@ -193,7 +193,7 @@ def _visible(text: str) -> str:
 
 
 def explain(pipeline: Pipeline, text: str, add_special_tokens: bool = True) -> Explanation:
-    """Explains how a text becomes tokens; `Tokenizer.explain` says more."""
+    """Explains how a text becomes tokens, as `Tokenizer.explain` says; raises RuntimeError if `encode` disagrees."""
     text = stepwise.check_sequence(text, False)  # pyright: ignore[reportAssignmentType]
     model = pipeline.model
     if model.is_random:
@@ -202,7 +202,7 @@ def explain(pipeline: Pipeline, text: str, add_special_tokens: bool = True) -> E
     bare = pipeline.with_limits(truncation=None, padding=None)
     encoding = stepwise.encode(bare, [(text,)], False, False, offsets=True)[0]
     once = stepwise.encode(dataclasses.replace(bare, post_processor=None), [(text,)], False, False, offsets=True)[0]
-    if len(once) != len(encoding):  # a template may repeat the text, or leave it out
+    if len(once) != len(encoding):  # a template of the post-processor repeats the text, or leaves it out
         encoding = once
     pieces, normalized = _normalized(pipeline, text)
     pieces, reasons = _cut(pipeline, pieces)
@@ -231,7 +231,7 @@ def explain(pipeline: Pipeline, text: str, add_special_tokens: bool = True) -> E
 
 
 def _normalized(pipeline: Pipeline, text: str) -> tuple[Pieces, list[tuple[str, str]]]:
-    """Finds added tokens and normalizes the text, as `AddedVocabulary.apart` does; tells what each step changed."""
+    """Finds added tokens and normalizes the text, as `AddedVocabulary.apart`; also returns `Explanation.normalized`."""
     pieces = pipeline.added.extract(Pieces.from_batch(TextBatch.from_strings([text]), aligned=True), normalized=False)
     found: list[tuple[str, str]] = []
     for step in [] if pipeline.normalizer is None else pipeline.normalizer.leaves():
@@ -243,7 +243,7 @@ def _normalized(pipeline: Pipeline, text: str) -> tuple[Pieces, list[tuple[str, 
 
 
 def _cut(pipeline: Pipeline, pieces: Pieces) -> tuple[Pieces, list[list[str]]]:
-    """Cuts text into words, and tells what cut each."""
+    """Cuts text into words; returns them, and for each what `Word.cut_by` has."""
     reasons: list[list[str]] = [[] for _ in range(pieces.n_pieces)]
     for step in [] if pipeline.pre_tokenizer is None else pipeline.pre_tokenizer.leaves():
         pieces, reasons = cut_apart(step, pieces.without_empty(), reasons)
@@ -251,7 +251,7 @@ def _cut(pipeline: Pipeline, pieces: Pieces) -> tuple[Pieces, list[list[str]]]:
 
 
 def _name_limits(model: BPE, words: list[Word]) -> None:
-    """Adds to `unmerged` the merges that words keep apart."""
+    """Adds to `Word.unmerged` the merges that do not happen because a limit between two words lies in between."""
     merges = merges_of(model)
     for one, other in itertools.pairwise(words):
         are_words = one.ids and other.ids and not (one.added or other.added)
@@ -273,11 +273,11 @@ def _special(pipeline: Pipeline, encoding: Encoding, add_special_tokens: bool) -
 
 
 def cut_apart(step: PreTokenizer, pieces: Pieces, reasons: list[list[str]]) -> tuple[Pieces, list[list[str]]]:
-    """Applies a step of a pre-tokenizer, no Sequence, to pieces that aren't empty; says what cut each so far."""
+    """Applies a step (no Sequence) to pieces (none empty); returns the new ones, and for each all that has cut it."""
     new, cut, name = step.apply(pieces).without_empty(), step.cut(), type(step).__name__
     if not step.in_files:
         return new, [[repr(step)]] * new.n_pieces
-    # The same text as in `new`, but as it was cut before
+    # The old pieces with the text that `new` has: the step may write the text in another way before it cuts
     old = step.written(spell_out(pieces))
     owner = _piece_at(old, new.start)
     same = (new.start == old.start[owner]) & (new.end == old.end[owner]) if len(owner) else np.zeros(0, bool)
@@ -303,12 +303,12 @@ def cut_apart(step: PreTokenizer, pieces: Pieces, reasons: list[list[str]]) -> t
 
 
 def _piece_at(pieces: Pieces, at: Positions) -> Positions:
-    """The piece that each byte is in."""
+    """Returns the number of the piece that each byte `at` is in."""
     return np.searchsorted(pieces.start, at, "right") - 1
 
 
 def _parts(step: PreTokenizer, old: Pieces, matches: Pieces) -> list[str]:
-    """The part of the pattern of a step that made each match."""
+    """Returns for each match the alternative of the step's pattern that made it, or else the name of the step."""
     if not _expression(step):
         return [type(step).__name__] * matches.n_pieces
     texts, owner = old.strings(), _piece_at(old, matches.start)
@@ -319,12 +319,12 @@ def _parts(step: PreTokenizer, old: Pieces, matches: Pieces) -> list[str]:
 
 
 def _expression(step: Any) -> str | Regex | None:
-    """What a step cuts by: a text, an expression, or None if it has a rule of its own."""
+    """Returns what a step cuts by: a text, a regular expression, or None if the step has no pattern that users see."""
     return Regex(PATTERNS["gpt2"]) if isinstance(step, ByteLevel) else getattr(step, "pattern", None)
 
 
 def _part(pattern: str | Regex | None, text: str, start: int, end: int) -> str:
-    """The first of the alternatives of a pattern that matches text[start:end], as the pattern writes it."""
+    """Returns the first alternative of a pattern that matches text[start:end], as it is written in the pattern."""
     if not isinstance(pattern, Regex):
         return repr(pattern)
     with contextlib.suppress(TimeoutError):  # `regex` takes exponential time for a few patterns
@@ -346,7 +346,7 @@ def _branches(pattern: str) -> list[tuple[str, Any]]:
 
 
 class FoundSteps(NamedTuple):
-    """What a model makes of a word: ids, BPE's first symbols, the steps, and what was not merged, and why."""
+    """What a model makes of a word; the fields are those of `Word`."""
 
     ids: list[int]
     symbols: list[str]
@@ -355,7 +355,7 @@ class FoundSteps(NamedTuple):
 
 
 def tokens_of(model: Model, word: str) -> FoundSteps:
-    """Finds the tokens of a word, and says how; the model has no chance in it (`Model.is_random`)."""
+    """Finds the tokens of a word, and says how. The model must not draw tokens at random (`Model.is_random`)."""
     match model:
         case BPE():
             return _merged(model, word)
@@ -375,7 +375,7 @@ def name_of(model: Model, id: int) -> str:
 
 
 def merges_of(model: BPE) -> dict[tuple[int, int], tuple[int, int]]:
-    """Two ids -> the rank of their merge, and the id of the token that it makes."""
+    """Returns (left id, right id) -> (rank of their merge, id of the token that it makes)."""
     if "merges" not in model.shared:
         rows = model.merges.tolist()
         # In SentencePiece, all merges that make the same token have the rank of the first of them
@@ -411,7 +411,7 @@ def _merged(model: BPE, word: str) -> FoundSteps:
         offer(i)
     while heap:
         _, i, made = heapq.heappop(heap)
-        # A symbol that was merged into the one before it is -1; as in tokenizers, what a merge makes must be the same
+        # The pair here may have changed (-1: merged into the one before); as in tokenizers, it must make the same token
         if (pair := pair_at(i)) is None or pair[1] != made:
             continue
         rank, right = pair[0], after[i]
@@ -440,7 +440,7 @@ def _merged(model: BPE, word: str) -> FoundSteps:
 
 
 def _symbols(model: BPE, word: str) -> tuple[list[int], list[Step]]:
-    """The tokens that a word begins as, one for each known character, and what happens to unknown ones."""
+    """Returns the ids of a word before any merge, one for each known character, and a step for each unknown one."""
     find, unknown = model.vocabulary.mapping.get, model.unk_token
     symbols: list[int] = []
     waiting: list[int] = []
@@ -495,7 +495,7 @@ def _longest(model: WordPiece, word: str) -> FoundSteps:
 
 
 _RESET = 100_000.0
-"""As SentencePiece rounds sums (float32): one farther from 0 is subtracted from itself and all that follow."""
+"""SentencePiece rounds sums to float32. As there, a sum farther from 0 is subtracted from itself and all later sums."""
 
 
 def _best_path(model: Unigram, word: str) -> FoundSteps:
@@ -507,7 +507,8 @@ def _best_path(model: Unigram, word: str) -> FoundSteps:
     def rounded(value: float) -> float:
         return float(np.float32(value)) if tables.single else value
 
-    # Where paths end -> the sum of the best one, where its last token begins, this token, and the next best such path
+    # Position -> of the best path that ends there: its sum, where its last token begins, and the id of this token; and
+    # a note on another path that ends there
     best: dict[int, tuple[float, int, int, str]] = {0: (0.0, 0, -1, "")}
     for at in range(n):
         if tables.single and abs(offset := best[at][0]) > _RESET:

@@ -26,7 +26,7 @@ __all__ += ["SentencePieceBPETokenizer", "SentencePieceUnigramTokenizer"]
 
 
 def _same_step(name: str) -> Any:
-    """Makes a property that is the one of this name of the tokenizer inside."""
+    """Makes a property that gets and sets the property of this name of `self._tokenizer`."""
     of: property = vars(Tokenizer)[name]
 
     def step_of(self: Any) -> Any:
@@ -40,11 +40,11 @@ def _same_step(name: str) -> Any:
 
 
 class BaseTokenizer:
-    """A tokenizer and its parameters. Its methods call those of `gputok.Tokenizer`, with the same arguments.
+    """Wraps a `gputok.Tokenizer`: its methods call those of the tokenizer, with the same arguments.
 
     Args:
         tokenizer: the tokenizer.
-        parameters: what `repr` shows besides the size of the vocabulary.
+        parameters: name -> value, which `repr` shows besides the size of the vocabulary.
     """
 
     def __init__(self, tokenizer: Tokenizer, parameters: dict[str, Any] | None = None) -> None:
@@ -100,7 +100,7 @@ class BaseTokenizer:
         pad_token: str = "[PAD]",
         length: int | None = None,
     ) -> None:
-        """Fills the encodings of a batch to the same length; the order of the arguments is that of `tokenizers`."""
+        """Fills the encodings of a batch to the same length. The arguments have another order than in `Tokenizer`."""
         self._tokenizer.enable_padding(direction, pad_id, pad_type_id, pad_token, length, pad_to_multiple_of)
 
     def enable_truncation(self, max_length: int, stride: int = 0, strategy: Strategy = "longest_first") -> None:
@@ -134,7 +134,7 @@ def from_bpe_files(cls: Any, vocab_filename: str, merges_filename: str, **kwargs
 
 
 def shown(model: str, arguments: Mapping[str, Any], *hidden: str) -> dict[str, Any]:
-    """Returns what `repr` shows of the arguments of a constructor, its `locals()`."""
+    """Returns what `repr` shows: the model, and a constructor's arguments (its `locals()`) without the hidden ones."""
     hidden = ("self", "__class__", "vocab", *hidden)
     return {"model": model, **{name: value for name, value in arguments.items() if name not in hidden}}
 
@@ -142,7 +142,7 @@ def shown(model: str, arguments: Mapping[str, Any], *hidden: str) -> dict[str, A
 def trained_by(
     make_trainer: Callable[..., Trainer], **defaults: Any
 ) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Makes `train` and `train_from_iterator` of a tokenizer; their arguments, and those of the trainer: `defaults`."""
+    """Makes the methods `train` and `train_from_iterator`, with options that go to the trainer and have `defaults`."""
     either = inspect.Parameter.POSITIONAL_OR_KEYWORD
     own, files, iterator = (inspect.Parameter(name, either) for name in ("self", "files", "iterator"))
     length = inspect.Parameter("length", either, default=None, annotation="int | None")
@@ -180,7 +180,7 @@ def _bound(name: str, signature: inspect.Signature, given: tuple, named: dict[st
 
 
 def _bpe(vocab: Any, merges: Any, unk_token: str, **options: Any) -> Tokenizer:
-    """Makes a tokenizer of a vocabulary and merges, if both are there; its unknown token is special."""
+    """Makes a BPE tokenizer, untrained if `vocab` or `merges` is None; if the model has `unk_token`, it is special."""
     if vocab is None or merges is None:
         vocab = merges = None
     tokenizer = Tokenizer(BPE(vocab, merges, unk_token=unk_token, **options))
@@ -193,7 +193,7 @@ def _add_known(tokenizer: Tokenizer, *tokens: str) -> None:
 
 
 def _normalizer(unicode_normalizer: str | None, lowercase: bool, *, bert: bool = False) -> Normalizer | None:
-    """Returns one normalizer of the steps that are asked for; None if none is."""
+    """Returns one normalizer that does all steps that are asked for, or None if no step is asked for."""
     steps = [normalizers.unicode_normalizer_from_str(unicode_normalizer)] if unicode_normalizer else []
     steps += [BertNormalizer(lowercase=False)] if bert else []
     steps += [Lowercase()] if lowercase else []
@@ -208,7 +208,7 @@ class ByteLevelBPETokenizer(BaseTokenizer):
         merges: the merges, or the path of a merges.txt; None: to be trained.
         add_prefix_space: insert a space before the text, so that its first word is like the others.
         lowercase: write the text in lower case.
-        dropout: the probability that a merge is skipped (BPE-dropout); None: none is.
+        dropout: the probability that a merge is skipped (BPE-dropout); None: no merge is skipped.
         unicode_normalizer: "nfc", "nfd", "nfkc" or "nfkd"; None: no normalization.
         continuing_subword_prefix: the prefix of tokens that continue a word.
         end_of_word_suffix: the suffix of tokens that end a word.
@@ -255,7 +255,7 @@ class ByteLevelBPETokenizer(BaseTokenizer):
     )
 
 
-# Those of trainers of BPE over characters
+# The options of `train` of BPE over characters, and their default values
 _OPTIONS: dict[str, Any] = {"vocab_size": 30000, "min_frequency": 2, "special_tokens": ["<unk>"]}
 _OPTIONS |= {"limit_alphabet": 1000, "initial_alphabet": []}
 
@@ -420,7 +420,7 @@ class BertWordPieceTokenizer(BaseTokenizer):
         mask_token: the token that hides a word.
         clean_text: remove control characters, and write all white space as spaces.
         handle_chinese_chars: make each Chinese character a word.
-        strip_accents: remove accents; None: if `lowercase`.
+        strip_accents: remove accents; None: remove them if `lowercase` is True.
         lowercase: write the text in lower case.
         wordpieces_prefix: the prefix of tokens that continue a word.
 

@@ -16,18 +16,19 @@ from gputok.pipeline.special_tokens import Frame
 from gputok.types import Ids, Positions
 
 CHUNK = 1 << 13
-"""Characters of the parts in which longer text is appended, with a mark for each: `truncate` goes back to a mark."""
+"""Characters of the parts in which a longer text is appended. About once for each part, a mark is kept (`_step`), to
+which `truncate` can go back without encoding the text before it."""
 
 
 class _Mark(NamedTuple):
-    """What is known of the first `n_bytes` bytes of a text."""
+    """What is known of the first `n_bytes` bytes of a text, which have `n_chars` characters."""
 
     n_bytes: int
     n_chars: int
-    seam: int  # the last seam, in bytes: the ids before it stay
-    first: int  # the byte that the text after the seam is encoded from
-    n_led: int  # the ids between `first` and the seam, which are taken off
-    n_ids: int  # those before the seam, with special tokens before the text
+    seam: int  # the position of the last seam, in bytes: no text that follows changes the ids before it
+    first: int  # the byte from which the text after the seam is encoded: the seam, or the character before it
+    n_led: int  # how many ids the text from `first` to the seam has: they are removed from the result
+    n_ids: int  # how many ids are before the seam, with the special tokens before the text
 
 
 @public("gputok")
@@ -73,7 +74,8 @@ class Incremental:
         self._seams, self._after, self._text, self._now = Seams.of(pipeline), after, text, now
         self._marks, self._n, self._ids = marks, len(ids), ids
         self._view = ids.data
-        self._measured = marks[0], np.zeros((marks[0].n_ids, 2), np.int64)  # the offsets before a seam
+        # A mark, and the offsets of the tokens before its seam, int64[n, 2]: `offsets` computes the others
+        self._measured = marks[0], np.zeros((marks[0].n_ids, 2), np.int64)
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Returns the tokenizer, the text and its ids."""
@@ -85,7 +87,7 @@ class Incremental:
         self._restore(pipeline, after, bytearray(text), ids, now, [*marks])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Incremental:
-        """Returns a copy that shares the tokenizer, which no call changes."""
+        """Returns a copy that shares the pipeline, which never changes."""
         return copy.copy(self)
 
     @property
@@ -97,7 +99,7 @@ class Incremental:
 
     @property
     def final(self) -> int:
-        """How many of the first ids stay, whatever is appended."""
+        """How many ids at the start stay the same, whatever is appended."""
         return self._now.n_ids
 
     @property
@@ -118,16 +120,17 @@ class Incremental:
     def offsets(self) -> Positions:
         """The characters begin:end of the text that each token covers, int64[n_tokens, 2].
 
-        Those of tokens that stay are kept: a call takes what the text since the last call takes.
+        The offsets of the tokens before the last seam are kept, so that a call takes as long as the new text needs.
         """
         mark, known = self._measured
         data = bytes(self._text)
         head = data[mark.seam : mark.seam + 4].decode(errors="ignore")[:1]
         if self._seams.kind == "tokens" and (head.isspace() or head == "Ġ"):
-            # An added token that begins with white space: it is trimmed in another way if it is the first one
+            # An added token that begins with white space follows the seam. Its offsets are trimmed in another way if it
+            # is the first token of a text, so it can't be measured from the seam on: measure the whole text
             mark = self._marks[0]
             known = known[: mark.n_ids]
-        # What is trimmed from a token can depend on whether it is the first one
+        # led: begin one character before the seam, since a first token may be trimmed in another way than others
         first, n_led = self._seams.after(data, mark.seam, led=True)
         n_before = mark.n_chars - len(data[first : mark.n_bytes].decode())
         new = self._seams.offsets(data[first:].decode())[n_led:] + n_before
@@ -167,11 +170,11 @@ class Incremental:
             raise ValueError(f"n_chars={n_chars}: the text has {self._now.n_chars} characters")
         mark = self._marks[bisect.bisect(self._marks, n_chars, key=lambda mark: mark.n_chars) - 1]
         n_more = n_chars - mark.n_chars
-        some = self._text[mark.n_bytes : mark.n_bytes + 4 * n_more]  # it may end inside of a character
+        some = self._text[mark.n_bytes : mark.n_bytes + 4 * n_more]  # enough bytes; may end inside of a character
         return self._go_on(mark, some.decode(errors="ignore")[:n_more])
 
     def _go_on(self, mark: _Mark, text: str) -> int:
-        """Puts text after what a mark knows; returns how many of the first ids stayed."""
+        """Replaces all text after a mark by `text`; returns how many ids at the start stayed the same."""
         old = self._ids[mark.n_ids : self._n].tobytes()
         before = self._now, self._n, self._measured, self._marks
         removed = b""
@@ -198,7 +201,7 @@ class Incremental:
         return mark.n_ids + (((differ & -differ).bit_length() - 1) // (8 * ID) if differ else n // ID)
 
     def _step(self, text: str) -> None:
-        """Appends a moderate amount of text."""
+        """Appends one part of a text: encodes from the last seam on, and sets `_now` to what is known after it."""
         seams, (_, n_chars, seam, first, n_led, n) = self._seams, self._now
         self._text += text.encode()
         data, n_bytes = bytes(self._text[first:]), len(self._text)
@@ -211,7 +214,7 @@ class Incremental:
             self._marks = [*self._marks, self._now]
 
     def _put(self, ids: bytes, at: int) -> int:
-        """Writes ids; returns the position after them."""
+        """Writes ids, uint32 in bytes, into `_ids` from position `at` on; returns the position after them."""
         stop = at + len(ids) // ID
         if stop > len(self._ids):
             longer = np.empty(2 * stop, np.uint32)

@@ -1,7 +1,7 @@
 """Facades: modules that show names of other modules, and import each of them at the first use of the name.
 
-A process needs few of the classes that such a module shows, and to import the others takes longer than little work.
-Here is also what names public classes, and makes their methods that call others.
+A process needs few of the classes that such a module shows; to import all of them would take longer than a small task.
+This file also has `public`, which sets the module that users see, and makers of methods: `same_method`, `in_thread`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 @contextlib.contextmanager
 def without_collection() -> Generator[None, None, None]:
-    """Switches the garbage collector off, which finds nothing while modules are imported, or many objects are made."""
+    """Switches the garbage collector off: while modules are imported, or many objects are made, it finds no garbage."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -31,7 +31,8 @@ def without_collection() -> Generator[None, None, None]:
 def attach(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Returns the `__getattr__` and the `__dir__` of a facade; module: its `__name__`.
 
-    names: a module within `gputok` -> the names that it defines. What only `__all__` has is the name of a module.
+    names: a module within `gputok` -> the names that it defines, with spaces between them. A name that is in `__all__`
+    of the facade, but not here, is itself a module within `gputok`.
 
     >>> find, names = attach("gputok", {"tokenizer": "Tokenizer"})
     >>> find("Tokenizer").__name__, find("models").__name__, "Tokenizer" in names()
@@ -44,9 +45,10 @@ def attach(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any],
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         with without_collection():
             home = importlib.import_module(f"gputok.{homes.get(name, name)}")
-            if not gc.get_freeze_count():  # the collector would look at all that is new, once for each generation
+            # To the oldest generation: the collector would look at all new objects once for each generation before it
+            if not gc.get_freeze_count():  # else `unfreeze` would release what the user has frozen
                 gc.freeze()
-                gc.unfreeze()  # to the oldest generation
+                gc.unfreeze()
         value = home if homes.get(name, name) == name else getattr(home, name)
         setattr(sys.modules[module], name, value)
         return value
@@ -82,9 +84,9 @@ _Found = TypeVar("_Found")
 def same_method(
     method: Callable[Concatenate[Any, _Given], _Found], first: str = "", none: str = ""
 ) -> Callable[Concatenate[Any, _Given], _Found]:
-    """Makes a method that calls the one of the same name of `_tokenizer`, the tokenizer inside.
+    """Makes a method of a class that wraps a tokenizer: it calls the method of this name of `self._tokenizer`.
 
-    first: another name of its first argument here; none: what the ValueError says if this argument is None.
+    first: another name for its first argument; none: the message of the ValueError that is raised if this one is None.
     """
     name = method.__name__
 
@@ -101,14 +103,14 @@ def same_method(
         own, renamed, *others = signature.parameters.values()
         parameters = [own, renamed.replace(name=first), *others]
         made: Any = call
-        made.__signature__ = signature.replace(parameters=parameters)  # which `signature` reads
+        made.__signature__ = signature.replace(parameters=parameters)  # `inspect.signature` and `help` show this
     return call
 
 
 def in_thread(
     method: Callable[Concatenate[Any, _Given], _Found], also: str = ""
 ) -> Callable[Concatenate[Any, _Given], Coroutine[Any, Any, _Found]]:
-    """Makes the method `async_...`, which runs a method of an object on another thread; also: more for its docs."""
+    """Makes the method `async_NAME`, which runs the method NAME on another thread; also: ends its docstring."""
     name = method.__name__
 
     @functools.wraps(method)

@@ -44,7 +44,7 @@ class Normalizer(Component):
 
     @property
     def inert(self) -> tuple[Any, Any, int] | None:
-        """A table of kinds (page, member), and how many of them stay in a text that has no others; None: unknown."""
+        """(page, member, n): a table of kinds of characters; a text of kinds below n does not change. None: unknown."""
         return None
 
     @staticmethod
@@ -68,7 +68,7 @@ class Normalizer(Component):
         return Custom(normalizer)
 
     def way(self, after: Way) -> Way:
-        """Returns how this normalizer and the steps before it, which do as `after` says, take a text apart."""
+        """Returns how all steps up to this one take a text apart (`gputok.text.way`); after: how those before it do."""
         return after.changed()
 
     def apply(self, pieces: Pieces) -> Pieces:
@@ -126,7 +126,7 @@ class Sequence(Chain, Normalizer):
 
     @property
     def inert(self) -> tuple[Any, Any, int] | None:
-        """Those of the only element; None if there are several."""
+        """That of the element, if it is the only one; else None."""
         return self.normalizers[0].inert if len(self.normalizers) == 1 else None
 
     def __getnewargs__(self) -> tuple[list[Normalizer]]:
@@ -136,7 +136,7 @@ class Sequence(Chain, Normalizer):
         most = _LARGE + _MOST_TIMES * len(pieces.data)
         for number, normalizer in enumerate(self.normalizers):
             pieces = normalizer.apply(pieces)
-            if len(pieces.data) > most:  # 40 times "a" -> "aa" would take a terabyte for one letter
+            if len(pieces.data) > most:  # with 40 elements that double each "a", one letter would become a terabyte
                 raise ValueError(
                     f"normalizers[{number}], {normalizer!r}: a text became more than {_MOST_TIMES:,} times as long, "
                     f"and has {len(pieces.data):,} bytes; leave out steps that make text longer"
@@ -144,12 +144,12 @@ class Sequence(Chain, Normalizer):
         return pieces
 
 
-# No file may ask for unlimited memory: a text of a Sequence may grow to _MOST_TIMES times its bytes and _LARGE more
+# A Sequence may make a text this many times as long, and this many bytes longer: else a file could use up all memory
 _MOST_TIMES, _LARGE = 1000, 1 << 20
 
 
 class BetweenSpaces:
-    """The way of normalizers that handle the text between two spaces alone, and keep each space."""
+    """Base of normalizers whose result is the same for the whole text and for its parts between spaces, one by one."""
 
     def way(self, after: Way) -> Way:
         return after.changed(Apart.SPACES)
@@ -232,7 +232,8 @@ class BertNormalizer(Normalizer):
     lowercase: bool = field(switch, default=True)
 
     def way(self, after: Way) -> Way:
-        # NFD moves no accent past a mark, and decomposes none. A Chinese character gets spaces around it
+        # The text may be cut at marks, since NFD moves no accent past one, and decomposes none; and beside each Chinese
+        # character, since it gets spaces around it
         if self.handle_chinese_chars and after.apart == Apart.MARKS:
             after = after._replace(apart=Apart.IDEOGRAPHS)
         return after.changed(after.apart)
@@ -243,7 +244,7 @@ class BertNormalizer(Normalizer):
         return pieces
 
     def maps(self) -> list[str]:
-        """What it does, in order: character maps, and the normalization form "nfd"."""
+        """Returns what it does, in order: names of character maps (`gputok.text.unicode_maps`), and "nfd"."""
         strip_accents = self.lowercase if self.strip_accents is None else self.strip_accents
         first = [*filter(None, ("clean" * self.clean_text, "chinese" * self.handle_chinese_chars))]
         maps = ["_".join(["bert", *first])] if first else []
@@ -301,7 +302,7 @@ class Replace(Normalizer):
 
 
 def _also(name: str, about: str) -> property:
-    """Makes another name of a field."""
+    """Makes a property that is another name of the field `name`."""
 
     def value_of(self: Any) -> Any:
         return getattr(self, name)
@@ -336,7 +337,7 @@ class Strip(Normalizer):
 
 
 class _Form(BetweenSpaces):
-    """A normalization form; form: the name of its tables."""
+    """Base of the normalization forms of Unicode; form: the name of its tables."""
 
     form: ClassVar[str]
 
@@ -419,10 +420,10 @@ class Precompiled(Normalizer):
 
     @derived
     def _apart_at_spaces(self) -> bool:
-        """True if no entry of the map has a space, and no grapheme cluster that has an entry goes on across one."""
+        """True if no entry of the map has a space, and no grapheme cluster that has an entry goes on across a space."""
         from gputok.kernels.cpu.precompiled import LABEL, PREPEND
 
-        # An unused unit of the double array may have the label, too: then False, although it could be True.
+        # An unused unit of the double array may also have this label. Then False is returned, which is only slower.
         if bool(np.any(self.tables[0] & LABEL == ord(" "))):
             return False
         page, member = grapheme_classes()

@@ -1,4 +1,4 @@
-"""Pool: objects with memory, one for each thread that works, which later calls use again."""
+"""Pool: keeps objects that own memory, of which each working thread takes one, for later calls."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class Pool(Generic[T]):
-    """Objects that no thread uses. Any thread may take one, and give it back, unless an exception may have spoilt it.
+    """Keeps objects that no thread uses. A thread takes one, and gives it back if no exception may have spoilt it.
 
     Args:
-        make: makes an object where none is left, of the arguments of `take`.
-        most: how many objects may wait; None: any number.
+        make: makes an object from the arguments of `take`, if the pool is empty.
+        most: how many objects the pool keeps at most; None: any number.
 
     Example:
         >>> pool = Pool(list)
@@ -30,7 +30,7 @@ class Pool(Generic[T]):
         self.give = self.free.append
 
     def take(self, *arguments: object) -> T:
-        """Returns the object that came back last, the likeliest to be in a cache of the processor; else a new one."""
+        """Returns the object that came back last, which is most likely in a cache of the processor, or a new one."""
         try:
             return self.free.pop()
         except IndexError:
@@ -40,7 +40,8 @@ class Pool(Generic[T]):
 def most_lines() -> int:
     """Returns the most lines of a thread's word cache: those that fit into GPUTOK_CACHE_MB (32) times 2**20 bytes.
 
-    A cache begins with 4 MB, and grows with the number of different words. Raises ValueError for a wrong variable.
+    GPUTOK_CACHE_MB is an environment variable; ValueError: it has a wrong value. A cache begins with 4 MB, and grows
+    with the number of different words.
     """
     from gputok.kernels.cpu.encode_corpus.cache import BYTES_A_LINE, FIRST_LINES
 

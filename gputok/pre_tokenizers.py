@@ -44,7 +44,7 @@ BEHAVIOR: dict[str, Any] = {
     "written": BEHAVIORS.__getitem__,
     "read": lambda word: _NAMED[_named(word)],
 }
-"""The arguments of `gputok.checks.field` for a behavior."""
+"""The arguments of `gputok.checks.field` for a field that holds the behavior of `Split`."""
 
 
 class PatternCut(NamedTuple):
@@ -64,7 +64,7 @@ class PreTokenizer(Component):
 
     kind: ClassVar[str] = "pre-tokenizer"
     home: ClassVar[str] = "gputok.pre_tokenizers"
-    kept: ClassVar[Kind | None] = None  # the words that it makes pieces of, and removes the text between them
+    kept: ClassVar[Kind | None] = None  # kind of words that become pieces, while other text is removed
 
     @staticmethod
     def custom(pretok: Any) -> PreTokenizer:
@@ -87,7 +87,7 @@ class PreTokenizer(Component):
         return Custom(pretok)
 
     def apply(self, pieces: Pieces) -> Pieces:
-        """Cuts each piece that is not an added token. The result has no empty pieces, but those that code has emptied.
+        """Cuts each piece that is not an added token. No piece of the result is empty, unless a user's code emptied it.
 
         A pre-tokenizer that must know which pieces start a document (`Way.at_start`) finds that in `pieces.alignment`.
         Without an alignment, it assumes that the first piece of each document starts the document; call `mark_starts`
@@ -103,15 +103,15 @@ class PreTokenizer(Component):
         return pieces.without_empty() if cut is None else cut_pieces(pieces, *cut)
 
     def written(self, pieces: Pieces) -> Pieces:
-        """Returns the text as it is cut at the matches of `cut`: a pre-tokenizer may change the text first."""
+        """Returns pieces with the text that `cut` is applied to: some pre-tokenizers, such as Metaspace, change it."""
         return pieces
 
     def cut(self) -> PatternCut | None:
-        """Returns the one pattern at whose matches this pre-tokenizer cuts; None: it does something else, or more."""
+        """Returns the pattern at whose matches this pre-tokenizer cuts; None: it doesn't cut, or not by one pattern."""
         return None if self.kept is None else PatternCut(_words(self.kept), "removed", invert=True)
 
     def way(self, after: Way) -> Way:
-        """Returns how this pre-tokenizer and the steps before it, which do as `after` says, take a text apart."""
+        """Returns how all steps up to this one take a text apart (`gputok.text.way`); after: how those before it do."""
         return after.cut_by(None)
 
     def pre_tokenize_str(self, sequence: str) -> list[tuple[str, tuple[int, int]]]:
@@ -127,7 +127,7 @@ class PreTokenizer(Component):
             TypeError: if `sequence` is not a string.
         """
         typed("sequence", str, sequence)
-        if any(isinstance(leaf, Custom) for leaf in self.leaves()):  # what it removes belongs to its piece
+        if any(isinstance(leaf, Custom) for leaf in self.leaves()):  # offsets include what a user's code removes
             from gputok.text.pre_tokenized_string import PreTokenizedString
 
             text = PreTokenizedString(sequence)
@@ -139,7 +139,7 @@ class PreTokenizer(Component):
             return [("", (0, 0))] * pieces.n_pieces
         origin = pieces.alignment
         assert origin is not None  # the batch was aligned, and each pre-tokenizer keeps the alignment
-        character = np.cumsum((batch.data & 0xC0) != 0x80) - 1  # of each byte
+        character = np.cumsum((batch.data & 0xC0) != 0x80) - 1  # the number of the character of each byte
         first = character[origin.start[pieces.start]]
         stop = character[origin.end[pieces.end - 1] - 1] + 1
         return list(zip(pieces.strings(), zip(first.tolist(), stop.tolist(), strict=True), strict=True))
@@ -157,7 +157,7 @@ class PreTokenizer(Component):
 class Custom(Code, PreTokenizer):
     """A pre-tokenizer that a user wrote in Python, whose object gets whole documents.
 
-    In a tokenizer, the user's object gets the normalized text: `original` and `normalized` are the same text.
+    In a tokenizer, the user's object gets the normalized text: its `original` is the same as its `normalized`.
     """
 
     def way(self, after: Way) -> Way:
@@ -173,7 +173,7 @@ class Custom(Code, PreTokenizer):
 
 
 def one_walk(matcher: Automaton | Backtracking, behavior: Behavior, invert: bool = False) -> Automaton | None:
-    """Returns the automaton whose matches are what a pattern cuts text into, or None if one walk does not suffice."""
+    """Returns the automaton whose matches are all pieces that a pattern makes, without gaps; None: there is none."""
     if not isinstance(matcher, tuple):
         return None
     cut, drop = cut_rule(behavior, invert)
@@ -319,7 +319,7 @@ class FixedLength(PreTokenizer):
         if pieces.token is not None:
             n_cuts[pieces.token >= 0] = 1
         rows = np.concatenate([[0], np.cumsum(n_cuts)])
-        # Each new piece's number within its old piece
+        # The number of each new piece within its old piece
         nth = np.arange(rows[-1]) - np.repeat(rows[:-1], n_cuts)
         start = np.append(character, len(pieces.data))[np.repeat(first, n_cuts) + nth * length]
         last = nth + 1 == np.repeat(n_cuts, n_cuts)
@@ -361,7 +361,7 @@ class Split(PreTokenizer):
     def way(self, after: Way) -> Way:
         all_removed = self.behavior == "removed" and self.invert
         if self.pattern == " " and after.spaces == SpaceChange.WRITTEN and after.keeps_whole and not all_removed:
-            return after  # there are no spaces left to split at
+            return after  # a step before has written all spaces as `▁`, so no space remains to split at
         return after.cut_by(one_walk(self._matcher, self.behavior, self.invert))
 
 
@@ -521,7 +521,7 @@ class Sequence(Chain, PreTokenizer):
         return after
 
     def _steps(self) -> list[PreTokenizer | Automaton]:
-        """Returns the elements; consecutive elements that one walk can replace are the automaton of that walk."""
+        """Returns the elements; where one walk can replace consecutive elements, the automaton of that walk instead."""
         steps: list[PreTokenizer | Automaton] = []
         for element in self.leaves():
             both = _as_one(steps[-1] if steps else None, element)
@@ -544,7 +544,7 @@ class Sequence(Chain, PreTokenizer):
 
 
 def _as_one(step: PreTokenizer | Automaton | None, element: PreTokenizer) -> Automaton | None:
-    """Returns the one walk that cuts as two steps do, or None."""
+    """Returns the automaton of one walk that cuts as two steps do one after the other, or None."""
     if step is None or isinstance(element, ByteLevel):  # ByteLevel also writes bytes as characters
         return None
     first = step.way(Way()) if isinstance(step, PreTokenizer) else Way().cut_by(step)
@@ -552,7 +552,7 @@ def _as_one(step: PreTokenizer | Automaton | None, element: PreTokenizer) -> Aut
 
 
 def _isolated(element: PreTokenizer) -> str | None:
-    """Returns the pattern whose matches an element makes pieces of their own, or None."""
+    """Returns the pattern of a `Split` that only makes the matches pieces of their own; None for all else."""
     if not isinstance(element, Split) or element.behavior != "isolated" or element.invert:
         return None
     return element.pattern.pattern if isinstance(element.pattern, Regex) else None

@@ -1,4 +1,8 @@
-"""PrefixCache: the ids of texts that begin like texts before them, as the prompts of a server do."""
+"""PrefixCache: of a text that begins like an earlier one, as the prompts of a server do, encodes only the rest.
+
+The cache is a tree: a path from the root spells the beginning of a text. Each node knows the ids up to the last *seam*
+in it, a place at which no text that follows can change the ids before it (`gputok.pipeline.encode.seams`).
+"""
 
 from __future__ import annotations
 
@@ -17,55 +21,56 @@ from gputok.pipeline.special_tokens import Frame
 from gputok.types import Ids
 
 BLOCK = 1 << 12
-"""Characters of a node: of a text that is known, less than this and a word is encoded again."""
+"""Characters of text in a node. Of a text that was encoded before, less than this and a word is encoded again."""
 NODE = 400
 """About how many bytes a node takes besides its text and ids."""
 LONGEST_TAIL = 1 << 18
-"""Bytes of text without a seam after which no more is kept: each node would have all of these bytes."""
+"""Bytes after a seam from which on no more nodes are made: each would hold all text since that seam (`_Node.tail`)."""
 
 
 class _Known(NamedTuple):
-    """The pipeline that a tree is for."""
+    """The pipeline whose ids the tree holds, and what is derived from it."""
 
     pipeline: Pipeline
     seams: Seams
-    # Around a text, without and with special tokens; None: it has no one place
+    # Bytes of the ids before and after a text, without and with special tokens; None: the text isn't there exactly once
     frames: list[tuple[bytes, bytes] | None]
 
 
 class _Node:
-    """The next BLOCK characters of texts that begin alike, and what they prove: the ids up to the last seam."""
+    """A block of BLOCK characters of texts that are the same up to here, and the ids that are certain after it."""
 
     __slots__ = ("ids", "key", "last", "n_led", "seam", "size", "tail")
 
     def __init__(self, key: Any, ids: bytes, tail: bytes, seam: int, n_led: int) -> None:
-        self.key = key  # the node before, and the text
-        self.ids = ids  # from the seam of the node before to this seam
-        self.tail = tail  # the text from which the text after the seam is encoded
-        self.seam, self.n_led = seam, n_led  # the bytes of it before the seam, and their ids
-        self.last: _Node | None = None  # the node that came after this one last time
-        # About how much memory it takes. Once: Python may add UTF-8 to the text, if that is the caller's own string
+        self.key = key  # the node before this one, and the text of the block
+        self.ids = ids  # the ids from the last seam of the node before to the last seam here, uint32 in bytes
+        self.tail = tail  # the text from the last seam on, or from the character before it (`Seams.after`), in UTF-8
+        self.seam, self.n_led = seam, n_led  # how many bytes of `tail` are before the seam, and how many ids they have
+        self.last: _Node | None = None  # the node that followed this one in the text that came last
+        # About how much memory the node takes. It is computed once, since it may grow: `key[1]` may be a string of the
+        # caller, to which Python adds a copy in UTF-8
         self.size = NODE + sys.getsizeof(key[1]) + len(ids) + len(tail)
 
 
 @public("gputok")
 class PrefixCache:
-    """Encodes texts, and keeps the ids of their beginnings: of a text that begins like one before, it encodes the rest.
+    """Encodes texts, and keeps the ids of their beginnings: of a text that begins like another, only the rest is new.
 
-    The ids are always those of `tokenizer.encode`. The key is the text itself, not a hash. What was used longest ago is
-    dropped. Threads may share it; a copy, also by `pickle`, begins empty. If the tokenizer changes (`add_tokens`), the
-    cache begins anew. For one chat, `Tokenizer.incremental` is faster.
+    The ids are always those of `tokenizer.encode`. Texts are compared themselves, not by a hash. If the cache is full,
+    it drops what was used longest ago. Threads may share a cache; a copy, also by `pickle`, begins empty. If the
+    tokenizer changes (`add_tokens`), the cache is emptied. For one chat, `Tokenizer.incremental` is faster.
 
     Args:
-        tokenizer: a `Tokenizer`, also one that changes, or a `PreTrainedTokenizer`.
-        max_bytes: the memory that the cache may take.
+        tokenizer: a `Tokenizer`, which may be changed later, or a `PreTrainedTokenizer`.
+        max_bytes: how much memory the cache may take.
 
     Attributes:
         hits: how many texts began like one before them, for at least 4096 characters.
         misses: how many did not.
 
     Raises:
-        ValueError: `max_bytes` is negative, or the model draws random tokens.
+        ValueError: `max_bytes` is negative, or the model draws tokens at random.
 
     Example:
         >>> from gputok import Tokenizer, models, pre_tokenizers
@@ -85,12 +90,13 @@ class PrefixCache:
         self._known = self._begin(self._tokenizer.pipeline)
 
     def _begin(self, pipeline: Pipeline) -> _Known:
-        """Begins anew with another pipeline."""
+        """Empties the cache, for another pipeline."""
         found = [Frame.of(pipeline, special) for special in (False, True)]
         around = [one and (_packed(one.before["ids"]), _packed(one.after["ids"])) for one in found]
         known = _Known(pipeline, Seams.of(pipeline), around)
         self._root = _Node((None, ""), b"", b"", 0, 0)
-        # The least recently used first. A path is used from its end to the root, so no node comes before those after it
+        # The least recently used first. `_keep` moves the nodes of a text to the end, the last node of the text first,
+        # so a node is dropped only after the nodes that follow it in texts
         self._nodes: collections.OrderedDict[Any, _Node] = collections.OrderedDict()
         self._used = 0
         return known
@@ -157,11 +163,11 @@ class PrefixCache:
         return np.frombuffer(ids, np.uint32)
 
     def _end(self, text: str) -> tuple[_Node, int]:
-        """Returns the last node that a text goes through, and the characters up to there."""
+        """Returns the last node of the tree that a text goes through, and how many characters are before its end."""
         node, at = self._root, 0
         while True:
             found, block = node.last, text[at : at + BLOCK]
-            if found is None or found.key[1] != block:  # mostly the same again, and then no hash of it is needed
+            if found is None or found.key[1] != block:  # mostly it is the same as last time: no hash is needed
                 found = self._nodes.get((node, block))
                 if found is None:
                     return node, at
@@ -169,7 +175,7 @@ class PrefixCache:
             node, at = found, at + BLOCK
 
     def _keep(self, path: list[_Node], new: list[_Node]) -> None:
-        """Adds nodes to the end of a path, unless it was dropped meanwhile."""
+        """Adds nodes after those of a path, and marks all as just used; nothing if the path was dropped meanwhile."""
         nodes, node = self._nodes, path[-1] if path else self._root
         if path and node.key not in nodes:
             return
@@ -185,7 +191,7 @@ class PrefixCache:
             nodes.move_to_end(one.key)
 
     def _drop(self) -> None:
-        """Drops what was used longest ago."""
+        """Drops the node that was used longest ago."""
         (before, _), one = self._nodes.popitem(last=False)
         self._used -= one.size
         if before.last is one:

@@ -40,14 +40,15 @@ class PostProcessor(Component):
         return 0
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
-        """Returns the parts of the result, in order.
+        """Returns the parts of the result, in order: texts and special tokens.
 
-        sequences: one or two `Rows`, the texts or the pairs of texts; overflow: they are parts that truncation cut off.
+        sequences: the tokens of many texts or, for pairs, those of the first and those of the second texts; overflow:
+        they are parts that truncation cut off.
         """
         raise NotImplementedError
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
-        """Returns the post-processor with other ids of its tokens; an error that `new_id` raises is not changed."""
+        """Returns a post-processor whose tokens have the ids that `new_id` gives; its errors are passed on."""
         raise NotImplementedError(f"{type(self).__name__} may hold ids, and does not say which")
 
     def process(self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True) -> Encoding:
@@ -75,7 +76,7 @@ class ByteLevel(PostProcessor):
         type: "ByteLevel", so that the JSON form can be passed as arguments.
 
     Raises:
-        ValueError: `type` is another one.
+        ValueError: `type` is another word.
 
     Example:
         >>> from gputok import Tokenizer, models, pre_tokenizers
@@ -119,7 +120,7 @@ def _read_token(given: Any) -> tuple[Any, ...]:
     return tuple(given)
 
 
-# A list in JSON, and a tuple in Python
+# The arguments of `checks.field` for (text, id) of a special token: a list in JSON, and a tuple in Python
 _TOKEN: dict[str, Any] = {
     "check": _special_token,
     "shown": lambda token: f'("{token[0]}", {token[1]})',
@@ -203,7 +204,7 @@ class RobertaProcessing(PostProcessor):
 
 
 def _around(before: SpecialToken | None, rows: Rows, after: SpecialToken, sequence: int, type_id: int) -> Rows:
-    """Puts special tokens around a text. The tokens of the text count as text: neither special nor padding."""
+    """Puts special tokens around many texts; the tokens that these have count as text: neither special nor padding."""
     plain = rows.replace(special=0, attention=1)._replace(ranges={}).with_sequence(sequence)
     specials = [
         token and named_rows([token[1]], [token[0]], len(rows.first), type_id=type_id) for token in (before, after)
@@ -213,7 +214,7 @@ def _around(before: SpecialToken | None, rows: Rows, after: SpecialToken, sequen
 
 
 def _type_id(digits: str | int) -> int:
-    """Reads the type id of a template. A number with more digits than any type id is refused without converting it."""
+    """Reads the type id of a template. Refuses too many digits first: to convert a very long number would take long."""
     if len(str(digits).lstrip("0")) > len(str(WORD)):
         raise WrongValue(f"must be a whole number from 0 to 2**32 - 1, not {brief(digits)}")
     return _number(int(digits))
@@ -367,7 +368,7 @@ class TemplateProcessing(PostProcessor):
         return sum(len(self._special_tokens[piece.id]["ids"]) for piece in pieces if piece.special)
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
-        if len(sequences) > 2:  # not one or two texts, but the parts that another post-processor has made
+        if len(sequences) > 2:  # parts that a post-processor before this one has made, with its special tokens
             raise ValueError("TemplateProcessing cannot come after a post-processor that adds tokens")
         parts, n_rows = [], len(sequences[0].first)
         for piece in self._pair if len(sequences) == 2 else self._single:
@@ -389,7 +390,7 @@ class TemplateProcessing(PostProcessor):
 def around(
     before: ListOf[SpecialToken], after: ListOf[SpecialToken], again: ListOf[SpecialToken]
 ) -> TemplateProcessing:
-    """Returns what adds tokens, each with its id, around a text; of a pair, the second text has `again` before it."""
+    """Returns the post-processor that adds tokens before and after a text; again: those before the second of a pair."""
     single, second = (
         [f"{word}:{i}" for word, _ in (*begin, (text, 0), *after)]
         for i, (begin, text) in enumerate(((before, "$A"), (again, "$B")))
@@ -427,7 +428,7 @@ class Sequence(Chain, PostProcessor):
     """Calls post-processors one after the other. Each gets the parts that the one before made.
 
     Args:
-        processors: the post-processors, in this order. Those of a Sequence in the list are taken out of it.
+        processors: the post-processors, in this order; a Sequence among them is replaced by its elements.
 
     Example:
         >>> bert = BertProcessing(("[SEP]", 102), ("[CLS]", 101))
@@ -452,7 +453,7 @@ class Sequence(Chain, PostProcessor):
 def process_rows(
     processor: PostProcessor | None, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False
 ) -> list[Rows]:
-    """Returns the parts of the result, in order, for many texts or many pairs."""
+    """Calls a post-processor, or none, for many texts or pairs, as `PostProcessor.parts` says."""
     numbered = [rows._replace(sequence=i) for i, rows in enumerate(sequences)]
     if processor is None:
         pair = len(sequences) == 2
@@ -466,7 +467,7 @@ def process_rows(
 def process_one(
     processor: PostProcessor | None, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
 ) -> Encoding:
-    """Processes one text or pair; each part that truncation cut off is combined with the other text's first part."""
+    """Processes one text or pair. Of a pair, a part that truncation cut off is combined with the other cut text."""
     given = [encoding] if pair is None else [encoding, pair]
     rows = [one.row() for one in given]
     parts = process_rows(processor, rows, add_special_tokens, False)

@@ -34,8 +34,8 @@ def recipe(
 
     Args:
         model: "bpe": byte-level, with all 256 bytes as initial alphabet. "superbpe": the same, with tokens that span
-            words, which only gputok trains. "wordpiece": BERT's. "wordlevel": words
-            between white space. "unigram": SentencePiece's, with `▁` for spaces.
+            words, which only gputok trains. "wordpiece": BERT's. "wordlevel": words between white space. "unigram":
+            SentencePiece's, with `▁` for spaces.
         vocab_size: the number of tokens to learn, special tokens included.
         min_frequency: pairs (of WordLevel: words) that occur less often are not learnt. Unigram has no such limit.
         pattern: for "bpe" and "superbpe", the name of a well-known tokenizer whose pattern splits text (a key of

@@ -1,4 +1,4 @@
-"""Superwords of a corpus on many machines: each shard is counted alone, and the counts are added up."""
+"""Superwords (tokens that span words) of a corpus on many machines: each shard is counted, and the counts added up."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ class Superwords:
     """Learns superwords for a tokenizer; `Tokenizer.superwords` makes it.
 
     A corpus on many machines is learned from in three rounds. Each round counts shards, saves the counts, and adds them
-    up by `WordCounts.load`: words (`Tokenizer.count_words`), from which an ordinary BPE of `trainer.n_words` tokens is
-    trained; then pairs; then, with the sum of the pairs, runs. `train_from_runs` gives the tokenizer that
+    up by `WordCounts.load`. The first counts words (`Tokenizer.count_words`), from which an ordinary BPE of
+    `trainer.n_words` tokens is trained. The second counts pairs: neighbouring tokens of this BPE. The third counts
+    runs: sequences of tokens, cut where neighbours are a rare pair. `train_from_runs` gives the tokenizer that
     `Tokenizer.train` gives, byte for byte.
 
     Args:
@@ -43,7 +44,7 @@ class Superwords:
             options: how the source is read (`gputok.pipeline.run.RunOptions`).
 
         Returns:
-            How often hashes of neighbours occur, as words of four bytes.
+            How often neighbours with each hash occur: a hash is stored as a word of four bytes.
 
         Raises:
             ValueError: if `stage1` is not a tokenizer.
@@ -61,17 +62,18 @@ class Superwords:
         threshold: int | None = None,
         **options: Unpack[CountOptions],
     ) -> WordCounts:
-        """Counts runs of tokens of a shard of a corpus, on the CPU.
+        """Counts the runs of tokens in a shard of a corpus, on the CPU.
 
         Args:
             source: as for `Tokenizer.count_words`.
             trainer: as for `count_pairs`.
             pairs: the pairs of all shards.
-            threshold: where text is cut, for all shards alike; None: as the pairs suggest.
+            threshold: text is cut between neighbours that occur less often; the same number for all shards. None: a
+                number that is estimated from the pairs.
             options: how the source is read, and the work is done (`gputok.pipeline.run.CountOptions`), no `device`.
 
         Returns:
-            The runs, as words whose bytes are ids.
+            How often each run occurs: a run is stored as a word whose bytes are the ids of its tokens.
 
         Raises:
             ValueError: if `stage1` is not a tokenizer, or `pairs` are something else.
@@ -108,7 +110,7 @@ class Superwords:
             memory_limit: as for `Tokenizer.train_from_word_counts`.
 
         Raises:
-            ValueError: if the runs were cut by too high a threshold; the message gives the one to count them by.
+            ValueError: if the runs were cut with too high a threshold; the message gives a lower one to use.
         """
         run = Run.of(None, threads, progress, memory_limit)
         stage, cells = superwords.second_stage(self._tokenizer.pipeline, trainer), superwords.Cells.of(pairs)
@@ -134,8 +136,8 @@ class Superwords:
     ) -> None:
         """Trains superwords from one corpus, and sets the model, the added tokens and the pre-tokenizer.
 
-        min_count: 0 or 1. options: `temporary` is used. resume: the work folder, or None. keep: a temporary file keeps
-        the texts, since the corpus can be read only once.
+        min_count: 0 or 1. options: only `temporary` is used. resume: the work folder, or None. keep: the corpus can be
+        read only once, so a temporary file keeps its texts for the later passes.
         """
         if checked("min_count", integer(0, SIZE), min_count) > 1:
             why = "superwords are learned from all text; min_frequency leaves rare pairs out"
@@ -146,7 +148,7 @@ class Superwords:
         passes = streamed if resume is None else superwords.Saved(source, resume, run)
 
         def count(other: Any) -> WordCounts:
-            """Counts the words of another corpus; of None, those of this one."""
+            """Counts the words of another corpus or, if it is None, of `source`."""
             own = run._replace(progress=report)
             if other is not None:
                 return count_corpus(pipeline, source.other(other), own)

@@ -25,7 +25,7 @@ class ColumnFunctions:
 
     Args:
         tokenizer: the tokenizer, as it is now: later changes have no effect.
-        threads: how many threads encode a column; engines call from several threads of their own.
+        threads: how many threads encode a column; engines already call the functions from several threads.
 
     Raises:
         ImportError: PyArrow is not installed.
@@ -107,7 +107,7 @@ class ColumnFunctions:
         import pyarrow as pa
 
         counts, lists = pa.int64(), (pa.list_(pa.uint32()), pa.list_(pa.string()))
-        # DuckDB reads the parameters of a function
+        # As lambdas, since DuckDB looks at the parameters of a function
         functions: dict[str, tuple[Any, ...]] = {
             "count_tokens": (lambda text: self.count_tokens(text).cast(counts), ["VARCHAR"], "BIGINT"),
             "encode_tokens": (lambda text: self.encode_tokens(text).cast(lists[0]), ["VARCHAR"], "UINTEGER[]"),

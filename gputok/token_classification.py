@@ -45,7 +45,7 @@ def group_entities(
             strategies except "simple" need it.
         special_tokens_mask: bool[tokens], True for tokens to leave out, such as special tokens and padding. None:
             tokens without characters are left out.
-        ignore_labels: Labels whose entities are left out.
+        ignore_labels: Entities with these labels (without `B-` and `I-`) are left out.
 
     Returns:
         For each entity a dict of `entity_group`; `score`, the mean of its tokens' (or words') scores; `word`, the

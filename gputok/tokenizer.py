@@ -75,14 +75,14 @@ if TYPE_CHECKING:
 
 
 Limits: TypeAlias = "Mapping[str, Any] | EllipsisType | None"
-"""The options of padding or truncation for one call; None: none; ...: those of the tokenizer."""
+"""The options of padding or truncation for one call; None: neither pads nor cuts; `...`: as the tokenizer is set."""
 
 
 _THREADS = integer(1, SIZE)
 
 
 def _step(name: str, about: str) -> Any:
-    """Makes a property: a step that the user set, which can be changed in place."""
+    """Makes a property for a step: it returns the object that the user set, which can be changed in place."""
 
     def step_of(self: Tokenizer) -> Any:
         return getattr(self._given, name)
@@ -126,17 +126,20 @@ class Tokenizer:
     _given: Pipeline
     """The components that the user set. They can be changed in place, so calls never use them, only `pipeline`."""
     _frozen: tuple[object, list[Any], Pipeline, Pipeline]
-    """What `pipeline` was made of: the version of all components, added tokens and states, the steps without limits."""
+    """What `pipeline` was made of: `components.versions[0]`, and [added tokens, states of the steps], and the results:
+    the pipeline without padding and truncation, and `pipeline`."""
 
     _texts: tuple[object, Texts | None, int, Any] = object(), None, 0, None
-    """The version of all components, what encodes texts for it, and what machine code needs of that."""
+    """`components.versions[0]`, what encodes texts until that changes, and two parts of it that machine code needs
+    (`gputok.kernels.builtins`): its address and its function `finish`."""
 
     def __init__(self, model: Model) -> None:
         self._given = Pipeline(model, AddedVocabulary())
         self._frozen = object(), [], self._given, self._given
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Programs set attributes of their own, such as `pad_id`; a component under a name that no step has is wrong
+        # Programs set attributes of their own, such as `pad_id`. But a component must be one of the steps: another name
+        # is a mistake
         is_step = isinstance(value, components.Component)
         if is_step and not hasattr(type(self), name) and not components.users_own(self):
             steps = [name for name, found in vars(Tokenizer).items() if isinstance(found, property) and found.fset]
@@ -159,7 +162,7 @@ class Tokenizer:
         return pipeline if version is components.versions[0] else self._pipelines()[1]
 
     def _pipelines(self) -> tuple[Pipeline, Pipeline]:
-        """Returns the pipeline without limits, of which all with limits are made, and the pipeline."""
+        """Returns the pipeline without padding and truncation, which `_limited` needs, and `pipeline`."""
         version, known, plain, pipeline = self._frozen
         if version is not components.versions[0]:
             with components.exchanging:
@@ -175,14 +178,14 @@ class Tokenizer:
         """Returns what encodes texts now, and keeps it until a component changes."""
         from gputok.pipeline.encode.text import texts_of
 
-        # Before the pipeline: a pipeline may be newer than its version here, but not older
+        # Read before the pipeline: if a component changes in between, the texts are made again, but never out of date
         version = components.versions[0]
         texts = texts_of(self.pipeline)
         self._texts = version, texts, texts.address if texts else 0, texts.finish if texts else None
         return texts
 
     def _limited(self, padding: Limits, truncation: Limits) -> Pipeline:
-        """Returns the pipeline for one call, with the limits of that call."""
+        """Returns the pipeline for one call, with the padding and the truncation of that call."""
         if padding is ... and truncation is ...:
             return self.pipeline
         from gputok.pipeline.limits import Padding, Truncation
@@ -317,7 +320,7 @@ class Tokenizer:
 
         A compiled tokenizer holds the same as the tokenizer.json, and its tables, ready to use: a process opens it and
         encodes a first text in a fraction of the time. Only the same version of gputok opens it. Processes share its
-        memory, unless others than its owner, who must be the user or root, may write the file: then each has a copy.
+        memory if the file belongs to the user or root, and nobody else may write it; else each process has a copy.
 
         Args:
             path: the path or URL to write to. A name that ends in .gputok is for a compiled tokenizer.
@@ -338,7 +341,7 @@ class Tokenizer:
     def to_transformers(self, **options: Any) -> PreTrainedTokenizerFast:
         """Returns a `transformers.PreTrainedTokenizerFast` that contains a copy of this tokenizer.
 
-        gputok encodes the texts that it is called with. The files that it saves open without gputok.
+        If it is called with texts, gputok encodes them. The files that it saves can be opened without gputok.
 
         Args:
             options: arguments of that class, such as `pad_token="<pad>"` or `model_max_length=512`.
@@ -425,7 +428,7 @@ class Tokenizer:
             trainer: the trainer; None: `model.get_trainer()`.
             length: the number of texts. Accepted as `tokenizers` does; the result does not depend on it.
             min_count: as for `train_from_word_counts`.
-            options: as for `train`; `errors` is also for lone surrogates in strings.
+            options: as for `train`; `errors` also says what happens to lone surrogates in strings.
 
         Raises:
             TypeError: an item is no string; the message names its number. Or the trainer trains another kind of model.
@@ -442,7 +445,7 @@ class Tokenizer:
         from gputok.pipeline.run import CountOptions, Run
 
         checked("length", optional(integer(0, SIZE)), length)
-        Run.asked(options, CountOptions)  # `train` takes more than these
+        Run.asked(options, CountOptions)  # raises TypeError for the arguments that only `train` takes
         source: Any = Source(iterator, False)
         Tokenizer.train(self, source, trainer, min_count=min_count, **options)
 
@@ -527,13 +530,13 @@ class Tokenizer:
 
     @property
     def superwords(self) -> Superwords:
-        """What learns superwords from shards of a corpus on many machines."""
+        """The object that learns superwords, tokens that span words, from shards of a corpus on many machines."""
         from gputok.superwords import Superwords
 
         return Superwords(self)
 
     def learn(self, learnt: Any, special_tokens: Iterable[str | AddedToken], **parts: Any) -> None:
-        """Sets what `Trainer.train` returned, special tokens and other parts in one step for other threads."""
+        """Sets what `Trainer.train` returned, special tokens and other parts, at once for other threads."""
         added_tokens = [token.copied() for token in special_tokens if isinstance(token, AddedToken)]
         while True:
             given = self._given
@@ -548,7 +551,7 @@ class Tokenizer:
                 return
 
     def replace_model(self, model: Model, special_tokens: list[AddedToken]) -> None:
-        """Sets a model and adds special tokens, in one step for other threads; tokens of the model keep their ids."""
+        """Sets a model and adds special tokens, at once for other threads; tokens of the model keep their ids."""
         added = [token.copied() for token in special_tokens]
         self._change(lambda given: dataclasses.replace(given, model=model).with_added(added)[0])
 
@@ -570,21 +573,21 @@ class Tokenizer:
             resume: a work folder, new or of an earlier run that was broken off. The counts of each part of the corpus
                 are saved there, and a part whose counts are there is not counted again. The folder is not deleted. You
                 can delete it once you have used the result.
-            weights: what each word of a source counts for, by the name of the source, as a decimal ("2.5"); 1 for the
-                others. `source` then is a mapping of names. The weights become whole numbers (`gputok.counts.weights`),
-                and the counts are exact.
+            weights: name of a source -> how often each of its words counts, as a decimal ("2.5"); once in the sources
+                without one. `source` is then a mapping of names to sources. The weights become whole numbers
+                (`gputok.counts.weights`), and the counts are exact.
             temperature: instead of weights, from 0 to 1: a source with the share p of the text counts as the share
                 p ** temperature, as `WordCounts.merge` says.
             options: as for `train`.
 
         Returns:
-            The distinct words and their counts, in the order of their first occurrence; with a limit, in an order that
-            depends on the words alone.
+            The distinct words and their counts, in the order of their first occurrence; with a `memory_limit`, in an
+            order that depends on the words alone.
 
         Raises:
             FileNotFoundError: a name matches no file.
-            ValueError: a file is broken or not UTF-8; the message names the file and the line. Or the limit is not a
-                number of bytes, or too small for what is read (32 MB at least); or the work folder is of another
+            ValueError: a file is broken or not UTF-8; the message names the file and the line. Or `memory_limit` is not
+                a number of bytes, or too small for what is read (32 MB at least); or the work folder is of another
                 corpus, tokenizer or options, or holds something else.
             OSError: the folder for temporary files is full.
             TypeError: an item is no string.
@@ -846,8 +849,9 @@ class Tokenizer:
             is_pretokenized: texts are lists of words; each word is encoded alone, without the pre-tokenizer's cuts
                 between words.
             add_special_tokens: let the post-processor add its tokens.
-            padding: for this call, the arguments of `enable_padding`, or None: no padding. By default, the tokenizer's.
-            truncation: in the same way, the arguments of `enable_truncation`.
+            padding: for this call, a dictionary of arguments of `enable_padding`, or None: no padding. By default, as
+                the tokenizer is set.
+            truncation: in the same way, arguments of `enable_truncation`.
 
         Returns:
             The encoding: ids, tokens, offsets in characters of the original text, and more.
@@ -1021,7 +1025,7 @@ class Tokenizer:
         return count(self.pipeline, [text])[0] if isinstance(text, str) else count(self.pipeline, [*text])
 
     def counts(self, text: str) -> Counts:
-        """Prepares a text, so that `counts(text).between(i, j)` tells the tokens of any part of it in microseconds.
+        """Prepares a text, so that `counts(text).between(i, j)` gives the number of tokens of any part in microseconds.
 
         Args:
             text: the text, which is encoded once.
@@ -1178,7 +1182,7 @@ class Tokenizer:
         Returns:
             Without `output`, an iterator of a `TokenBatch` for 1 to 16 megabytes of text (64 on a GPU): `ids`,
             uint16[n_ids] (uint32 if the vocabulary has more than 65,536 ids), and `rows`, int64[n_documents + 1].
-            With a GPU as `output`, an iterator of `DeviceTokens` for each 64 MB of text, as of `encode_on_device`.
+            With a GPU as `output`, an iterator of what `encode_on_device` returns, for each 64 MB of text.
             With a path, how many documents, ids, unknown ids and bytes there were
             (`gputok.token_files.token_files.Written`). `gputok.open_tokens(output)` reads the documents.
 
@@ -1203,7 +1207,7 @@ class Tokenizer:
         return write.encode(self.pipeline, _source(source, reading), run, add_special_tokens, output, bos, eos, files)
 
     def explain(self, text: str, add_special_tokens: bool = True) -> Explanation:
-        """Explains how a text becomes tokens, step by step: a slow twin of `encode`, whose ids it compares.
+        """Explains how a text becomes tokens, step by step. It is slow, and compares its ids with those of `encode`.
 
         It tells the added tokens, the normalized text, the words with the part of the pattern that cut them, and what
         the model did in each: BPE's merges with their ranks, and what was not merged and why; WordPiece's longest
@@ -1320,8 +1324,9 @@ class Tokenizer:
     ) -> Encoding:
         """Encodes a text of which some segments are trusted: text from elsewhere can't forge special tokens.
 
-        Protected tokens are found in trusted segments side by side, as if these were a text of their own. What lies
-        between them is one text, in which these tokens are ordinary text. If all are trusted, this is `encode`.
+        Protected tokens are found only in trusted segments; such segments side by side are searched as one text. What
+        lies between these tokens is one text, in which they are ordinary text. If all segments are trusted, this is
+        `encode`.
 
         Args:
             segments: (text, trusted) in order.
@@ -1530,9 +1535,10 @@ class Tokenizer:
         return decode_ids.byte_ends(decode_ids.spelled_out(self.pipeline, _id_list(ids)))
 
     def canonical(self, ids: Sequence[int] | np.ndarray, final: bool = True) -> int | None:
-        """Finds the first id that `encode` would not have given for the text of these ids, as models may sample them.
+        """Finds the first of some ids, such as a model samples, that `encode` would not give for the text of these ids.
 
-        Ids that spell a special token differ from it. If bytes are no UTF-8, the first token with a wrong byte differs.
+        Ids of ordinary tokens that spell a special token differ from its id. If the bytes are no UTF-8, the first token
+        with a wrong byte differs.
 
         Args:
             ids: a list or an array of ids, without those that a post-processor adds.
@@ -1686,7 +1692,7 @@ def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
 
 
 def _is_of_superwords(trainer: Trainer) -> TypeGuard[SuperBpeTrainer]:
-    """True for a SuperBpeTrainer, whose module is imported by those who need it."""
+    """True for a SuperBpeTrainer; doesn't import its module: if nobody has, no such trainer exists."""
     module = sys.modules.get("gputok.models.bpe.super_trainer")
     return module is not None and isinstance(trainer, module.SuperBpeTrainer)
 
@@ -1742,7 +1748,7 @@ components.give_hints(Tokenizer, _HINTS)
 
 
 def _take_over() -> None:
-    """Lets machine code do what it can do, if there is any: nothing is compiled."""
+    """Replaces a method and some properties by machine code that the wheel has, if any; compiles nothing."""
     if choose().has_builtins:
         from gputok.kernels.builtins import builtin_functions
 

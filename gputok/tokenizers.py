@@ -66,7 +66,7 @@ def install_as_tokenizers() -> None:
         setattr(top, name, module)
     top.tokenizers = top
     sys.modules.update(modules)
-    # Programs look for "tokenizers" in type(tokenizer)
+    # Programs look for "tokenizers" in the text of type(tokenizer): it has the name of this module now
     for name in dir(importlib.import_module(NAME)):
         kind = getattr(top, name)
         if isinstance(kind, type) and kind.__module__.partition(".")[0] == "gputok":
@@ -143,5 +143,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    # This module runs as __main__, which is a copy
+    # Python runs a copy of this module, named __main__. Classes must be those of the module that others import
     importlib.import_module("gputok.tokenizers").main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Types of arguments: texts that can be encoded, the choices of a few options, and arrays by what they hold."""
+"""Types of arguments: texts that can be encoded, the choices of a few options, and arrays, named by their content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Positions: TypeAlias = "npt.NDArray[np.int64]"
 """Positions of bytes, tokens or rows, or offsets: string i of packed strings is data[offsets[i]:offsets[i + 1]]."""
 
 Positions32: TypeAlias = "npt.NDArray[np.int32]"
-"""Positions within one text, or the numbers of words; -1: none."""
+"""Positions within one text, or the numbers of its words; -1: no position, or no word."""
 
 Counts: TypeAlias = "npt.NDArray[np.int64]"
 """How often each word occurs."""

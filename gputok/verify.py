@@ -1,4 +1,4 @@
-"""Compares the ids of gputok with those of each other package that is installed, on a text of the reader's.
+"""Compares the ids of gputok with those of each other package that is installed, on texts of your own.
 
 >>> from gputok import Tokenizer, models
 >>> print(verify(["so it goes"], Tokenizer(models.WordLevel({"so it goes": 0})), packages=["tokenizers"]))
@@ -114,8 +114,8 @@ def verify(
     Args:
         corpus: a list of texts, or the name of a file, a folder or a glob.
         tokenizer: the tokenizer.
-        path: the file or folder it was read from: `transformers` opens it itself, `sentencepiece` its `.model`.
-        packages: names of `PACKAGES`; None: all that are installed. "encode_corpus" is gputok's own way for corpora.
+        path: the file or folder of the tokenizer: `transformers` opens it itself, `sentencepiece` its `.model`.
+        packages: names of `PACKAGES`; None: all that are installed. "encode_corpus" is that method of gputok.
         reading: other arguments of `gputok.corpus.read`, such as `column`.
 
     Returns:
@@ -159,7 +159,7 @@ _SHOWN, _AROUND = 5, 10
 def _compare(
     one: Compared, encode: Encode, tokenizer: Tokenizer, texts: list[str], ours: list[list[int]], at: tuple[str, int]
 ) -> None:
-    """Adds what is found in some documents; at: the name of their source, and the documents before."""
+    """Compares some documents, and adds the result to `one`; at: the name of their source, and how many came before."""
     if one.why_not:
         return
     try:
@@ -259,4 +259,4 @@ PACKAGES: dict[str, Callable[[Tokenizer, Path], Encode]] = {
     "sentencepiece": _sentencepiece,
     "gigatoken": _gigatoken,
 }
-"""Name -> a function that makes, of a tokenizer and its path, a function from texts to ids."""
+"""Name -> a function of a tokenizer and its path, which returns the package's function from texts to ids."""
