@@ -48,9 +48,9 @@ class PeerRow(NamedTuple):
     process_seconds: list[float]  # of the whole process
     peak_bytes: list[int]  # peak memory of the work
     runtime_bytes: list[int]  # peak memory before the work
-    start_seconds: list[tuple[float, float]]  # of those for importing the package, and for the first KB
+    start_seconds: list[tuple[float, float]]  # for importing the package, and for the work on the first KB
     later_seconds: list[float]  # of encoding the same text once more (training: 0)
-    # Results that equal gputok's (the first merges; other models: pieces; encode: ids of the sample), and all results
+    # How many results equal gputok's, of how many: merges or ids of the sample up to the first difference, or pieces
     n_equal: int | None
     n_results: int | None
     failure: str = ""  # why the peer could not run

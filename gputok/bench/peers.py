@@ -68,7 +68,7 @@ def train_by_recipe(job: Job) -> Train:
         tokenizer.train([text], trainer, **ours)
         tokenizer.save(output)
 
-    recipe(job.model, package=package)  # imports the classes, at their first use
+    recipe(job.model, package=package)  # imports the classes that it uses, before the clock starts
     return train
 
 
@@ -141,7 +141,7 @@ MODELS_OF = {
     "rustbpe": ("bpe",),
     "sentencepiece": ("bpe", "unigram"),
 }
-"""The models that a peer trains, if it does not train all."""
+"""Peer -> the models that it trains; a peer that is not here trains all."""
 
 
 def learned(peer: str, model: str, output: str) -> list[tuple[str, ...]] | None:
@@ -207,7 +207,7 @@ def encode_tokenizers(job: Job) -> tuple[Encode, Flat]:
 
 
 def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
-    """Encodes with tiktoken, by the vocabulary of the tokenizer.json; ValueError: it can't encode as that does."""
+    """Encodes with tiktoken, by the vocabulary of the tokenizer.json. Raises ValueError if tiktoken can't do this."""
     import tiktoken
 
     from gputok import Tokenizer
@@ -280,7 +280,7 @@ def run(job: Job) -> ProcessRun:
         work, flat = ENCODE[job.peer](job)
     times.append(time.perf_counter())
     _work(job, work, job.warm_text)
-    # A file that takes the name of another one is written to the disk at once by ext4, which takes 1 ms
+    # Else the next output would replace this file, and ext4 writes such a file to the disk at once, which takes 1 ms
     pathlib.Path(job.output).unlink(missing_ok=True)
     times.append(time.perf_counter())
     runtime = peak_memory()
@@ -328,5 +328,5 @@ def peak_memory() -> int:
 
 
 def main() -> None:
-    """Does the job that the argument of this process is, as JSON, and prints a ProcessRun as JSON."""
+    """Does the job that this process gets as an argument, in JSON, and prints its ProcessRun as JSON."""
     print(json.dumps(run(Job(**json.loads(sys.argv[1])))._asdict()))

@@ -1,9 +1,9 @@
 """Times packages in fresh processes, which take turns, so that a noisy minute affects all of them; shows medians.
 
-`start` times processes with little work, as a shell, a worker, a serverless function or a test is one, by their parts;
-`latency` one short text: repeated, or a line that occurs once; and `doors` prompts, batches and first texts. The
-programs `start.py` and `texts.py` time one package in the Python that runs them, and need nothing else: `tokenizers`
-1.0 and 0.x have one name, so only one of them can be in an environment.
+`start` times the parts of processes that do little work, such as those of a shell, a worker, a serverless function or a
+test; `latency` times one short text, repeated or new; and `doors` prompts, batches and first texts. The programs
+`start.py` and `texts.py` time one package in the Python that runs them, and need nothing else: `tokenizers` 1.0 and 0.x
+have the same name, so each needs an environment of its own.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Row(NamedTuple):
 
 def run(python: str, *arguments: str, **environment: str) -> Ended:
     """Runs a process, which prints JSON last. Raises ChildProcessError with the last line of its errors if it fails."""
-    given = os.environ | {"PYTHONSAFEPATH": "1"} | environment  # else the modules beside a program come first
-    if python == sys.executable:  # it has this gputok
+    given = os.environ | {"PYTHONSAFEPATH": "1"} | environment  # else modules in the folder of a program come first
+    if python == sys.executable:  # this Python finds this gputok, even if it is not installed
         paths = str(pathlib.Path(__file__).parents[2]), os.environ.get("PYTHONPATH")
         given["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -118,7 +118,7 @@ def doors(tokenizers: Sequence[str], text: str, peers: Sequence[str] = ()) -> li
 
     tokenizers: paths of tokenizer.json files; text: a plain text file of at least 10 MB; peers: the Python of each
     other environment that has a package `tokenizers`. Figures are microseconds or seconds of CPU time, or megabytes a
-    second; what a package can't do has none. Raises ChildProcessError if a process fails, ValueError if ids differ.
+    second; none for what a package can't do. Raises ChildProcessError if a process fails, ValueError if ids differ.
     """
     packages = [("gputok", sys.executable), ("gputok as tokenizers", sys.executable)]
     packages += _installed(("tokenizers", "gigatoken"), peers)
@@ -167,7 +167,7 @@ def _installed(names: Sequence[str], peers: Sequence[str]) -> list[tuple[str, st
 
 
 def _rows(tasks: dict[str, list[str]], packages: Sequence[tuple[str, str]], program: str, runs: int) -> list[Row]:
-    """Returns a row for each package that can do a task. tasks: their names and the arguments of the program."""
+    """Returns a row for each task and each package that can do it. tasks: name -> arguments of the program."""
     program = str(pathlib.Path(__file__).with_name(program))
     rows: list[Row] = []
     for task, given in tasks.items():

@@ -1,6 +1,7 @@
 """A program that does one task in a fresh process, and prints the CPU time of its parts, in milliseconds.
 
-It prints null if a peer can't load. It imports nothing that a package may import, which would then take no time.
+It prints null if a peer can't load. It imports nothing that a package may import, because the package's own import of
+it would then take no time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import sys
 import time
 
-TYPE_CHECKING = False  # the one in `typing` is such an import
+TYPE_CHECKING = False  # to import it from `typing` would be such an import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -29,7 +30,7 @@ _imported, _depth = 0.0, 0
 
 
 def _clock_imports() -> None:
-    """From now on, `_imported` adds up the time of imports."""
+    """Makes every import from now on add its CPU time to `_imported`; an import within an import counts once."""
     find = bootstrap.__dict__["_find_and_load"]
 
     def timed_import(*names: Any) -> Any:

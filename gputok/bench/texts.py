@@ -23,7 +23,7 @@ _REPEATED = {
 }
 _SAMPLE_MICROSECONDS = 2000  # each measurement repeats one text for about this time
 _NEW = {"7,000 characters": (7000, 21), "30,000 characters": (30_000, 15), "200,000 characters": (200_000, 5)}
-"""Kind of prompt -> its characters, and how many new ones are encoded."""
+"""Kind of prompt -> how many characters it has, and how many such prompts are encoded, each of them new text."""
 _LINES, _DOCUMENT, _DOCUMENTS = 1000, 4096, 300
 _LINE_GROUPS = 5  # groups of new lines, of 400,000 characters each
 _BATCHES = 32, 256
@@ -32,7 +32,10 @@ _MAX_LENGTH = 256  # the most tokens of a text in batches for embeddings
 
 
 def _main(kind: str, path: str, what: str, source: str, runs: str = "1") -> None:
-    """Times a package ("gputok as tokenizers" is one, too) with a tokenizer.json: its latency, or all doors."""
+    """Times a package with a tokenizer.json; what: "latency", or "doors" for prompts, batches and first texts.
+
+    kind: the package; "gputok as tokenizers" is gputok, imported by the name of `tokenizers`.
+    """
     if kind == "gputok as tokenizers":
         import gputok
 
@@ -51,7 +54,7 @@ def _main(kind: str, path: str, what: str, source: str, runs: str = "1") -> None
     encode, encode_batch = _lists_of_ids(kind, tokenizer)
     encode("A first text: it's 12 words, more or less, and naïve.")
     figures = {"load and first text, s": time.process_time() - start, "of that, the load, s": loaded - start}
-    has_one_name = hasattr(tokenizer, "no_padding")  # 0.x; in 1.0 these are attributes
+    has_one_name = hasattr(tokenizer, "no_padding")  # 0.x; tokenizers 1.0 has attributes instead
     if has_one_name:
         tokenizer.no_padding()
         tokenizer.no_truncation()
@@ -98,7 +101,7 @@ def _lists_of_ids(kind: str, tokenizer: Any) -> tuple[Callable[[str], Any], Call
 
 
 def _latency(tokenizer: Any, source: str, runs: int) -> tuple[dict[str, list[float]], list[Any]]:
-    """Returns the microseconds for each kind of text and what is read of encodings, and the encodings of some texts."""
+    """Returns the microseconds by kind of text and by what is read of its encoding; and some encodings, to compare."""
 
     def all_lists(text: str) -> Any:
         encoding = tokenizer.encode(text)
@@ -207,7 +210,7 @@ def _rates(encode: Callable[[list[str]], Any], passages: list[str], name: str) -
 
 
 def _embeddings(module: Any, tokenizer: Any, passages: list[str], has_one_name: bool) -> dict[str, float]:
-    """Batches that are truncated, and padded to the longest text, as arrays."""
+    """Times batches that are truncated, padded to the longest text, and made arrays."""
     import numpy as np
 
     if has_one_name:
@@ -227,7 +230,7 @@ def _embeddings(module: Any, tokenizer: Any, passages: list[str], has_one_name: 
 
 
 def _pretrained(kind: str, path: str, passages: list[str]) -> dict[str, float]:
-    """The same by the tokenizers of transformers, or of gputok's own AutoTokenizer."""
+    """Times the same batches by gputok's own AutoTokenizer, or by transformers on another package."""
     options = {"padding": "longest", "truncation": True, "max_length": _MAX_LENGTH, "return_tensors": "np"}
     try:
         if kind == "gputok":

@@ -9,10 +9,10 @@ output has the result. Progress, warnings and errors go to standard error, an er
 import gc
 import os
 
-# No command multiplies matrices. Else OpenBLAS starts threads as NumPy is imported, and they wait for 0.1 s of CPU
+# Else the import of NumPy makes OpenBLAS start threads, which wait for 0.1 s of CPU. No command multiplies matrices
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Modules are no garbage: to look for some, at their import and at the end, takes a tenth of `gputok --help`
+# Modules are no garbage: the collector's search, at their import and at the end, takes a tenth of `gputok --help`
 _collects = gc.isenabled()
 gc.disable()
 try:

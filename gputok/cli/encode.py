@@ -82,7 +82,7 @@ def encode(
 
 
 def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_length: int | None) -> None:
-    """Says that nothing will tell where documents end, if the tokenizer has a token for this."""
+    """Prints a note if readers of a format can't tell where documents end, and the tokenizer has a token for this."""
     from gputok.pipeline.special_tokens import ids_around, own_tokens
     from gputok.token_files.formats import FORMATS
 
@@ -90,12 +90,12 @@ def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_lengt
     if form is None or not (form.joins_documents or sequence_length):
         return
     named: str | bool | None = True
-    with contextlib.suppress(ValueError, OSError):  # only --eos auto needs the file beside the tokenizer
+    with contextlib.suppress(ValueError, OSError):  # a broken tokenizer_config.json matters only to --eos auto
         named = options.own_token(path, "eos", "auto")
     tokens = own_tokens(loaded.pipeline, "eos") if named is True else [str(named)]
     ids = {token_id for token in tokens if (token_id := loaded.token_to_id(token)) is not None}
     around: list[list[int]] = []
-    with contextlib.suppress(ValueError):  # post-processors that take no text together with special tokens give none
+    with contextlib.suppress(ValueError):  # a post-processor may refuse the text that `ids_around` tries it on
         around = ids_around(loaded.pipeline, True)
     if ids and ids.isdisjoint(itertools.chain(*around)):
         have, value = " and ".join(map(short, tokens)), "auto" if len(tokens) == 1 else tokens[0]
@@ -104,7 +104,7 @@ def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_lengt
 
 
 def _given(names: list[str], reading: options.Reading) -> Any:
-    """The corpus: texts, each a document, or files."""
+    """Returns the corpus that the arguments are: texts, each a document, or files."""
     texts = [options.as_text(name) for name in names]
     written = [text for text in texts if text is not None]
     if not written:
@@ -150,7 +150,7 @@ def decode(tokenizer: str, inputs: list[str] | None = None, storage_option: list
 
 
 def _typed_ids(words: list[str]) -> list[int] | None:
-    """The ids that the arguments are, also as a list is written in Python; None: they are none, or name a file.
+    """Reads arguments that are ids, also as a list is written in Python; None: they are no ids, or name a file.
 
     >>> _typed_ids(["1", "2"]), _typed_ids(["[1, 2]"]), _typed_ids(["ids.npy"])
     ([1, 2], [1, 2], None)
@@ -213,7 +213,7 @@ def merge_tokens(
     options.sum_up(line, facts, output=output, as_json=as_json)
 
 
-_WHOLE = "\0gputok: no file has this text\0"
+_WHOLE = "\0gputok: no file has this text\0"  # as the separator, it makes one document of each file
 
 
 def split(

@@ -121,8 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits; arguments: those of the command, None: those of `sys.argv`."""
     _write_utf8()
     warnings.showwarning = lambda message, *_: print(f"gputok: warning: {message}", file=sys.stderr)
-    # SIGTERM removes files that are being written. A parent process may have set signals to be ignored, as `nohup` does
-    # and shells do for background jobs: then SIGTERM stays ignored (SIGINT too, by Python's own rule).
+    # On SIGTERM the process exits as on an error, which removes files that are being written. A parent process may have
+    # set signals to be ignored, as `nohup` and shells do: then SIGTERM stays ignored (SIGINT too, by a rule of Python).
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     interrupts: list[int] = []
@@ -187,7 +187,7 @@ def _complete(words: Sequence[str]) -> None:
 
 
 def _kept(words: Sequence[str]) -> str:
-    """What an interrupted command leaves, for people; empty if it writes nothing that lasts."""
+    """Says what is kept of the work of an interrupted command, or that nothing is; empty for all other commands."""
     command, given = next(iter(words), ""), {word.partition("=")[0] for word in words}
     writes_ids = command == "encode" and given & {"-o", "--output"} and "-" not in words
     if writes_ids or (command in ("count", "train") and "--resume" in given):
@@ -218,7 +218,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _for_the_shell(text: str) -> str:
-    """Writes the arguments of Python in a message as the options that they are here.
+    """Writes names of Python arguments in a message, such as `column=`, as options of the command line.
 
     >>> _for_the_shell("a.csv has the columns 'a' and 'b': name the one to read by column=")
     "a.csv has the columns 'a' and 'b': name the one to read by --column"

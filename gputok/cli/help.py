@@ -142,15 +142,15 @@ bench latency.peer PYTHON: The Python of another environment, whose package toke
     prompts, batches and first texts, in processes of their own; --text must have 10 MB.
 doors --doors: Time prompts, batches and first texts, without a peer too; also of gigatoken, if installed.
 """
-"""`command.parameter options VALUE: help`, without what is usual.
+"""Entries of the form `command.parameter options VALUE: help`.
 
-The command is left out if all others have the entry; the options, if they are the name of the parameter; VALUE, if
-there is none. `N>=1` is a number with its lower limit, and an argument stands in brackets.
+An entry without a command is for all commands that have none of their own. Options are left out if they are the name of
+the parameter; VALUE, if the option takes none. `N>=1`: a number and its lower limit; in brackets: an argument.
 """
 
 
 def unescaped(text: str) -> str:
-    r"""Reads a text with line ends and the like as the shell can't easily write them.
+    r"""Reads a text in which `\n` and the like stand for characters that are hard to type in the shell.
 
     >>> unescaped(r"\n\n"), unescaped("§"), unescaped(r"\page")
     ('\n\n', '§', '\\page')
@@ -182,7 +182,7 @@ _NAMES: dict[str, Any] = {
     **{"pattern": "gputok.automaton:PATTERNS", "format": "gputok.token_files.formats:FORMATS"},
     "against": "gputok.bench.peers:PEERS",
 }
-"""The names with which the shell completes an option, or where they are."""
+"""Option -> the values with which the shell completes it, or the `module:name` that has them."""
 
 
 @functools.cache
@@ -194,7 +194,7 @@ def _entries() -> dict[str, list[Any]]:
 
 
 def declaration(command: str, parameter: str) -> Any:
-    """Returns what typer reads of a parameter; command: its words in the shell, such as "bench train"."""
+    """Makes typer's declaration of a parameter, by the table; command: its words in the shell, as in "bench train"."""
     found = _entries()
     keys = f"{command}.{parameter}", f"{command.partition(' ')[0]}.{parameter}", parameter
     key = next(key for key in keys if key in found)

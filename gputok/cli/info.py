@@ -44,7 +44,7 @@ _MOST_SHOWN = 8  # added tokens that are shown, if --json does not ask for all
 
 
 def _line(fact: Any) -> str:
-    """A fact as one line: a list or a table with its first members and how many there are."""
+    """Writes a fact as one line; of a dict, the number of members and the first ones."""
     if fact is None or fact in ({}, []):
         return "none"
     if isinstance(fact, dict):
@@ -56,7 +56,7 @@ def _line(fact: Any) -> str:
 
 
 def _is_tokenizer(path: str) -> bool:
-    """Is it the name of a file or a folder of a tokenizer, and not of files of ids?"""
+    """Says whether a path is a file or a folder of a tokenizer, and not files of ids."""
     from gputok.token_files.token_files import is_output
 
     found = pathlib.Path(path)

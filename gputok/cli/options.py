@@ -29,7 +29,7 @@ STANDARD = "-"
 
 @dataclass_transform(frozen_default=True)
 class OptionGroup:
-    """Options that several commands have: `grouped` makes an option of each field."""
+    """The base class of options that several commands have: `grouped` makes an option of each field."""
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
@@ -115,7 +115,10 @@ class TokenFileOptions(OptionGroup):
 
 
 def grouped(command: Callable[..., None], words: str) -> Callable[..., None]:
-    """Makes the options of each `OptionGroup` that a command takes; words: the command in the shell, for its help."""
+    """Makes a function for typer, with an option for each field of the `OptionGroup`s that a command takes.
+
+    words: the command in the shell, such as "bench train", by which the help texts are found.
+    """
     groups: dict[str, type[OptionGroup]] = {}
     parameters: list[inspect.Parameter] = []
     for name, kind in get_type_hints(command).items():
@@ -151,11 +154,11 @@ def refuse(why: str, *groups: OptionGroup, **values: Any) -> None:
 
 
 _LONGEST_NAME = 255
-_NEAR = 0.8  # of 1 for the same name
+_NEAR = 0.8  # the least similarity of two names; it is 1 for equal names
 
 
 def as_text(given: str) -> str | None:
-    """Returns an argument that is a text; None for names. Raises FileNotFoundError for the name of a missing file."""
+    """Returns an argument if it is a text, or None if it is a name. Raises FileNotFoundError if its file is missing."""
     from gputok.files.file_systems import is_url
 
     if given == STANDARD or is_url(given) or os.path.exists(given):
@@ -171,7 +174,7 @@ def as_text(given: str) -> str | None:
 
 
 def _is_name(given: str) -> bool:
-    """Is an argument that names no file meant as a name, or a glob, and not as a text?
+    """Says whether an argument that names no file is meant as a name or a glob, and not as a text.
 
     A name has no white space, and has the ending of a kind of files with documents, lies in a folder that exists, or
     looks like the name of a file beside it.
@@ -190,7 +193,7 @@ def _is_name(given: str) -> bool:
 
 
 def _near(name: str) -> list[str]:
-    """The name of a file or folder beside a missing one that looks like it; none, or one."""
+    """Returns the name in the folder of a missing file that is most like its name, in a list, which may be empty."""
     folder, last = os.path.split(name)
     if not os.path.isdir(folder or "."):
         return []
@@ -242,7 +245,7 @@ def load_tokenizer(
 ) -> Tokenizer:
     """Opens a file of any format, a folder, a name on the hub, the URL of a tokenizer.json, or `-`, standard input.
 
-    inputs: names of other inputs, of which none may be `-`, too. pattern: that of a tiktoken file.
+    inputs: the other inputs of the command; only one of all may be `-`. pattern: how a tiktoken file splits text.
     """
     from gputok import Tokenizer
     from gputok.files.file_systems import is_url
@@ -266,7 +269,7 @@ def load_tokenizers(paths: list[str], storage: Mapping[str, Any]) -> dict[str, T
 
 
 def own_token(path: str, role: str, given: str | None) -> str | bool | None:
-    """Returns the end ("eos") or begin token of documents; auto: that of the tokenizer_config.json beside, or True."""
+    """Returns the end ("eos") or begin token; for "auto", that of tokenizer_config.json, or True: found by its name."""
     if given != "auto":
         return given
     from gputok.pipeline.special_tokens import configured
@@ -305,7 +308,7 @@ def _refuse_inputs(path: str, inputs: Sequence[str], storage: Mapping[str, Any])
 
 
 def check_second(name: str, path: str | None, output: str, storage: Mapping[str, Any], inputs: Sequence[str]) -> None:
-    """Raises ValueError if a second output, an option's value, can't be written, or is an input or the first one."""
+    """Raises ValueError if a second output, the value of option `name`, is standard output, an input or `output`."""
     if path is None:
         return
     if path == STANDARD or os.path.abspath(path) == os.path.abspath(output):
@@ -339,7 +342,7 @@ def sum_up(line: str, facts: Mapping[str, Any], *, output: str, as_json: bool) -
 
 
 def amount(n_bytes: float) -> str:
-    """A number of bytes for people.
+    """Writes a number of bytes for people.
 
     >>> amount(312), amount(4_210), amount(1_310_000), amount(0)
     ('312 bytes', '4.2 kB', '1.3 MB', '0 bytes')
@@ -353,7 +356,7 @@ def amount(n_bytes: float) -> str:
 
 
 def speed(n_bytes: float, seconds: float) -> str:
-    """Bytes per second for people.
+    """Writes bytes per second for people.
 
     >>> speed(5e8, 2.0), speed(50_000, 2.0), speed(5e9, 2.0)
     ('250 MB/s', '25.0 kB/s', '2.5 GB/s')
@@ -363,5 +366,5 @@ def speed(n_bytes: float, seconds: float) -> str:
 
 
 def shown_output(output: str) -> str:
-    """The name of an output in a summary."""
+    """Returns the name of an output for a summary."""
     return "standard output" if output == STANDARD else output

@@ -126,7 +126,7 @@ class SuperwordOptions(options.OptionGroup):
 
 
 class Cuts(options.OptionGroup):
-    """How runs of shards are cut."""
+    """How superword runs are cut from text, if the shards of a corpus are counted separately."""
 
     pairs: list[str] | None = None
     threshold: int | None = None
@@ -262,7 +262,7 @@ def count(
     if what == "pairs":
         options.refuse("is not for --what pairs", cuts, memory_limit=running.memory_limit, temporary=running.temporary)
     tokenizer, trainer = recipe(model, pattern=pattern, regex=regex, **given)  # type: ignore[arg-type]
-    with needed_for(f"{options.shown_output(output)}: writing counts"):  # now, not after the work
+    with needed_for(f"{options.shown_output(output)}: writing counts"):  # fails now, not after the work
         import pyarrow as pa  # noqa: F401
     options.check_standard_input(inputs)
     with options.output_file(output, reading.storage, inputs) as written:

@@ -1,4 +1,7 @@
-"""Text of a chat template that knows who wrote each of its characters: the template, a message, or something else."""
+"""Text of a chat template that knows who wrote each of its characters: the template, a message, or something else.
+
+`apply_chat_template` needs this to trust special tokens of the template alone, and to find what the assistant wrote.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ import numpy as np
 from gputok.types import Positions
 
 OTHER, BY_TEMPLATE, _STRING, _MESSAGE, _GENERATED = 0, 1, 1 << 30, 1 << 44, 1 << 62
-"""Origins of characters; those of string k of message i begin at _MESSAGE * (i + 1) + _STRING * k."""
+"""Origins of characters: character c of string k of message i has _MESSAGE * (i + 1) + _STRING * k + c.
+
+The bit _GENERATED is set in the origin of a character that the template writes within `{% generation %}`.
+"""
 
 Span = tuple[int, int]
 
@@ -37,7 +43,7 @@ class Authored(str):
 
     @classmethod
     def joined(cls, parts: Iterable[str]) -> Authored:
-        """Joins strings."""
+        """Joins strings; the characters of plain strings have the origin OTHER."""
         parts = [part if isinstance(part, cls) else cls(part) for part in parts]
         return cls("".join(parts), np.concatenate([np.zeros(0, np.int64), *(part._origin for part in parts)]))
 
@@ -71,7 +77,7 @@ class Authored(str):
         return parts
 
     def generated(self) -> Authored:
-        """Returns the same text, within `{% generation %}`."""
+        """Returns the same text, marked as being within `{% generation %}`."""
         return Authored(self, self._origin | _GENERATED)
 
     def generated_spans(self) -> list[Span]:
@@ -80,26 +86,29 @@ class Authored(str):
         return [*zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
 
     def segments(self) -> list[tuple[str, bool]]:
-        """Returns the text as `Tokenizer.encode_segments` takes it: what the template wrote is trusted."""
+        """Returns the text in parts, as `Tokenizer.encode_segments` takes it: parts of the template are trusted."""
         trusted = self._origin & ~_GENERATED == BY_TEMPLATE
         cuts = [0, *(np.flatnonzero(np.diff(trusted)) + 1).tolist(), len(self)]
         parts = [(a, b) for a, b in itertools.pairwise(cuts) if a < b]
         return [(str.__getitem__(self, slice(a, b)), bool(trusted[a])) for a, b in parts]
 
     def span_of(self, number: int, prompt: str, ends: re.Pattern[str]) -> list[Span]:
-        """Finds what a model writes in a message: from the end of the generation prompt to the end token of the turn.
+        """Finds the span that a model writes: from the end of the generation prompt to the end token of the turn.
 
-        number: that of the message; prompt: what `add_generation_prompt` adds; ends: finds special tokens.
+        number: the index of the model's message; prompt: the text that `add_generation_prompt` adds; ends: a pattern
+        that finds special tokens. Returns no span if the template leaves the message out.
         """
         at = np.flatnonzero(self._origin // _MESSAGE == number + 1)
         if not len(at):
             return []
-        # A template may write the name of a function again, with its result
+        # Only the first place of each character: a template may write the name of a function that the message calls
+        # a second time, with the result of the function
         at = at[np.unique(self._origin[at], return_index=True)[1]]
         first, last = int(at.min()), int(at.max()) + 1
         given = np.flatnonzero(self._origin >= _MESSAGE)
         before = int(given[np.searchsorted(given, first) - 1]) + 1 if given[0] < first else 0
-        # Its last lines may begin a thought, which a message need not have
+        # Searches the whole prompt, then the prompt without its last lines: these may begin a thought, as `<think>`
+        # does, and a message need not have one
         for line in reversed([*itertools.accumulate(prompt.splitlines(keepends=True))]):
             if (begin := self.rfind(line, before, first)) >= 0:
                 first = begin + len(line)
@@ -111,13 +120,13 @@ class Authored(str):
 
 
 class _Object(dict):
-    """A dict of a message."""
+    """A message or a dict in it, with the origin that characters of its JSON form get (see `dumped`)."""
 
     origin: int
 
 
 def owned(message: dict[str, Any], number: int) -> dict[str, Any]:
-    """Returns a message whose strings know that they are its own; a role of one word is like text of the template."""
+    """Copies a message, with its strings as `Authored` of message `number`; a role of one word counts as template."""
     found, role = _owned(message, itertools.count(_MESSAGE * (number + 1), _STRING)), message.get("role")
     if isinstance(role, str):
         found["role"] = Authored(role, BY_TEMPLATE if role.isidentifier() else OTHER)
@@ -135,7 +144,7 @@ def _owned(value: Any, origins: Iterator[int]) -> Any:
 
 
 def dumped(value: Any, **options: Any) -> str:
-    """Returns the JSON form of a value, whose origin is that of the first part of a message in it."""
+    """Returns the JSON form of a value. All of it counts as text of the first dict or string of a message in it."""
     text, first = json.dumps(value, **options), next(_origins(value), None)
     return text if first is None else Authored(text, first + np.arange(len(text)))
 

@@ -103,7 +103,7 @@ class BatchEncoding(UserDict):
         return self._encodings[batch_index]
 
     def _asked(self, method: str, first: int, second: int | None, *more: int) -> Any:
-        """Calls a method of the encoding that the two arguments of a method mean, with the index in it."""
+        """Calls `method` of the first encoding with index `first`; or, if there is `second`, of encoding `first`."""
         encoding, index = (self._encoding(0), first) if second is None else (self._encoding(first), second)
         if index < 0 and method.startswith("token"):
             index += len(encoding)
@@ -158,7 +158,7 @@ class BatchEncoding(UserDict):
         return _span(CharSpan, self._asked("word_to_chars", batch_or_word_index, word_index, sequence_index))
 
     def convert_to_tensors(self, tensor_type: str | None, prepend_batch_axis: bool = False) -> BatchEncoding:
-        """Replaces all columns by arrays or tensors of int64.
+        """Replaces all columns by arrays or tensors; those of lists of ints and of unsigned arrays are int64.
 
         Args:
             tensor_type: "np", "pt" or "cupy"; None changes nothing.
@@ -187,7 +187,11 @@ class BatchEncoding(UserDict):
 def batch_of(
     whole: Sequence[Encoding], columns: Mapping[str, Any], is_batch: bool, overflowing: bool, tensor_type: str | None
 ) -> BatchEncoding:
-    """Reads columns, by functions, from encodings; overflowing: what truncation cut off are further rows."""
+    """Makes the result of a call from the encodings of its texts.
+
+    columns: name -> function that reads the column from an encoding; overflowing: the parts that truncation cut off
+    are further rows, and the column `overflow_to_sample_mapping` has the index of the text of each row.
+    """
     groups = [[one, *one.overflowing] if overflowing else [one] for one in whole]
     encodings = [encoding for group in groups for encoding in group]
     data = {name: [read(encoding) for encoding in encodings] for name, read in columns.items()}
@@ -203,7 +207,7 @@ def _span(kind: type, span: tuple[int, int] | None) -> Any:
 
 
 def _converter(tensor_type: Any) -> Callable[[str, Any], Any]:
-    kind = getattr(tensor_type, "value", tensor_type)  # the enumeration of transformers as well
+    kind = getattr(tensor_type, "value", tensor_type)  # also takes the enumeration of transformers, TensorType
     if kind == "np":
         return _array
     if kind == "pt":
@@ -222,7 +226,7 @@ def _converter(tensor_type: Any) -> Callable[[str, Any], Any]:
 def _array(name: str, column: Any) -> np.ndarray:
     try:
         array = np.asarray(column)
-    except ValueError:  # NumPy's word for rows of different lengths
+    except ValueError:  # NumPy raises it for rows of different lengths
         lengths = sorted({len(row) for row in column})
         texts = f"its texts have {lengths[0]} to {lengths[-1]} tokens"
         how = "pass padding=True, and truncation=True if they are too long"
@@ -235,7 +239,7 @@ def _array(name: str, column: Any) -> np.ndarray:
 def pad_columns(columns: dict[str, Any], lengths: list[int], length: int, side: str, fill: Mapping[str, int]) -> None:
     """Lengthens the rows of columns to `length`, in place; longer rows stay as they are.
 
-    lengths: those of the rows; fill: the columns to change, and the number to fill each one with.
+    lengths: the number of tokens of each row; fill: column to change -> the number that stands for padding in it.
 
     >>> columns = {"input_ids": [[7], [8, 9]]}
     >>> pad_columns(columns, [1, 2], 3, "left", {"input_ids": 0})

@@ -11,14 +11,14 @@ from gputok.encoding.encoding import Encoding
 
 UNLIMITED = int(1e30)
 """The `model_max_length` of a model whose limit is not known."""
-_KNOWN = 10**20  # above this number, it isn't known either
+_KNOWN = 10**20  # a `model_max_length` above this number means as well that the limit is not known
 
 _PADDING = {True: "longest", False: "do_not_pad", None: "do_not_pad"}
 _TRUNCATION = {True: "longest_first", False: "do_not_truncate", None: "do_not_truncate"}
 
 
 class Limits(NamedTuple):
-    """The limits of the rows of a batch, as for a call."""
+    """How long the rows of a batch may be and are made: the arguments of a call, once their defaults are resolved."""
 
     padding: str  # "longest", "max_length" or "do_not_pad"
     truncation: str  # "longest_first", "only_first", "only_second" or "do_not_truncate"
@@ -55,7 +55,7 @@ def limits(
 
 
 def _chosen(name: str, value: Any, meanings: dict[Any, str], *others: str) -> str:
-    value = meanings.get(value, getattr(value, "value", value))  # the enumerations of transformers as well
+    value = meanings.get(value, getattr(value, "value", value))  # also takes the enumerations of transformers
     choices = *dict.fromkeys(meanings.values()), *others
     if value not in choices:
         raise ValueError(f"{name}={value!r}: must be True, False or one of {', '.join(choices)}")
@@ -65,7 +65,8 @@ def _chosen(name: str, value: Any, meanings: dict[Any, str], *others: str) -> st
 def columns(names: Sequence[str], arrays: bool, **wanted: bool | None) -> dict[str, Callable[[Encoding], Any]]:
     """Chooses the columns of the result: name -> function that reads the column from an encoding.
 
-    names: the input names of the model, which decide about columns that are None in `wanted`; arrays: no lists.
+    names: the columns that the model takes; arrays: the functions return arrays, not lists; wanted: column -> True or
+    False, or None for a column that is returned if it is in `names`.
     """
     chosen = [name for name, choice in wanted.items() if (name in names if choice is None else choice)]
     return {name: _COLUMNS[name][arrays] for name in ("input_ids", *chosen)}
@@ -82,11 +83,11 @@ _COLUMNS: dict[str, tuple[Callable[[Encoding], Any], Callable[[Encoding], Any]]]
     ),
     "length": (len, len),
 }
-"""Name of a column -> what reads it from an encoding, as a list and as an array."""
+"""Name of a column -> two functions that read it from an encoding: as a list, and as an array."""
 
 
 def inputs(text: Any, pair: Any, is_split_into_words: bool) -> tuple[list[Any], bool]:
-    """Makes the input of `encode_batch`; returns also whether the text was a batch."""
+    """Makes the list of texts or of pairs for `encode_batch`, and says whether `text` was a batch, not one text."""
     is_batch = isinstance(text, list | tuple)
     if is_batch and is_split_into_words:
         is_batch = bool(text) and isinstance(text[0], list | tuple)
@@ -112,7 +113,7 @@ def plain(value: Any) -> Any:
 
 
 def kind(column: Any) -> str | None:
-    """Finds the `return_tensors` that makes such a column, by the module of its values; None: a list."""
+    """Finds the `return_tensors` that a column was made with, by the module of its values; None: it is a list."""
     value = column[0] if isinstance(column, list | tuple) else column
     module = type(value).__module__.partition(".")[0]
     return {"torch": "pt", "numpy": "np", "cupy": "cupy"}.get(module)

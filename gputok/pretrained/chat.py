@@ -24,7 +24,7 @@ from gputok.pretrained.batch import BatchEncoding
 TEMPLATE = "chat_template.jinja"
 MORE_TEMPLATES = "additional_chat_templates"
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG "
-# Fields of a message for what a model has thought
+# Fields of a message that can hold the reasoning of a model
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
 
@@ -33,9 +33,10 @@ def render(
 ) -> list[str]:
     """Renders the text of each conversation, a list of messages.
 
-    continue_final_message: ends the text where the `content` of the last message ends, or its field of this name.
-    Raises ImportError if jinja2 is missing; ValueError if a conversation has no messages, the last message is not in
-    the text, or the template is wrong or refuses the messages (then it is a jinja2.TemplateError as well).
+    continue_final_message: True ends the text where the `content` of the last message ends; a name, where this field
+    of it ends. Raises ImportError if jinja2 is missing; ValueError if a conversation has no messages, the last message
+    is not in the text, or the template is wrong or refuses the messages (a ValueError of the template is also a
+    jinja2.TemplateError).
 
     >>> render("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [[{"role": "me", "content": "hi"}]])
     ['<me>hi']
@@ -54,8 +55,8 @@ def render_authored(
 ) -> tuple[list[Authored], list[list[Span]]]:
     """Renders the text of each conversation, and finds what the assistant wrote: what is within `{% generation %}`.
 
-    special_tokens: variables that count as text of the template. ends: the texts of all special tokens; with these, and
-    no `{% generation %}`, the assistant wrote what follows the generation prompt, up to the end of the next of them.
+    special_tokens: variables that count as text of the template. ends: the texts of all special tokens; if they are
+    given, and the template has no `{% generation %}`, `Authored.span_of` finds what the assistant wrote.
 
     >>> template = "{% for m in messages %}{% generation %}<{{ m.content }}>{% endgeneration %};{% endfor %}"
     >>> render_authored(template, [[{"content": "hi"}, {"content": "you"}]], {})
@@ -87,8 +88,8 @@ def render_authored(
 def tool_schema(tool: Any) -> dict[str, Any]:
     """Returns the JSON schema of a tool: a dict as it is; of a function, what `transformers` makes of it.
 
-    Raises ImportError if the tool is a function, and `transformers` is missing; ValueError if the tool is neither, or
-    lacks a docstring, a type hint or a description.
+    Raises ImportError if the tool is a function, and `transformers` is missing; ValueError if the tool is neither a
+    dict nor a function, or if the function lacks a docstring, a type hint or a description.
     """
     if isinstance(tool, dict):
         return tool
@@ -105,7 +106,7 @@ def tool_schema(tool: Any) -> dict[str, Any]:
 
 
 def add_masks(batch: BatchEncoding, spans: list[list[Span]], is_batch: bool, return_tensors: str | None) -> None:
-    """Adds the column `assistant_masks`: 1 for tokens in `spans`, of each text what the assistant wrote."""
+    """Adds the column `assistant_masks`: 1 for tokens with characters in `spans[i]`, which the assistant wrote."""
     encodings, samples = batch.encodings or [], batch.get("overflow_to_sample_mapping")
     texts_of = range(len(encodings)) if samples is None else samples
     masks = list[list[int]]()
@@ -122,7 +123,7 @@ def add_masks(batch: BatchEncoding, spans: list[list[Span]], is_batch: bool, ret
 
 @functools.cache
 def _error_class() -> type[ValueError]:
-    """The class of errors of templates: also Jinja's own, which programs catch that were written for `transformers`."""
+    """Makes the class of errors of templates; programs written for `transformers` can catch it as Jinja's error."""
     import jinja2
 
     class ChatTemplateError(jinja2.TemplateError, ValueError):
@@ -133,7 +134,7 @@ def _error_class() -> type[ValueError]:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """Around the code of a template: any error says that it comes from there, and from which line."""
+    """Wraps the code of a template, so that its errors say that they come from the template, and from which line."""
     try:
         yield
     except (ImportError, MemoryError):
@@ -156,7 +157,7 @@ def _rendered(
     variables: dict[str, Any],
     trusted: Mapping[str, Authored] | None = None,
 ) -> list[Any]:
-    """Renders each conversation; trusted: variables of this kind, for a template that is compiled for authored text."""
+    """Renders each conversation; trusted: variables that count as the template's text, if `compiled` is authored."""
     if continue_final_message and variables.get("add_generation_prompt"):
         continues = "continue_final_message continues the last one"
         raise ValueError(f"add_generation_prompt begins a new message, {continues}: pass one of them")
@@ -178,7 +179,10 @@ def _rendered(
 
 
 def _messages(conversation: Any, number: int) -> list[dict[str, Any]]:
-    """Copies messages as dicts without None; a model's reasoning gets both names that templates use."""
+    """Copies the messages of a conversation as dicts, without fields that are None.
+
+    A model's reasoning is put in two fields, `thinking` and `reasoning_content`, as templates read one or the other.
+    """
     given = getattr(conversation, "messages", conversation)
     messages = [_plain(message) for message in given] if isinstance(given, list | tuple) else []
     if not messages or not all(isinstance(message, dict) for message in messages):
@@ -200,7 +204,7 @@ def _plain(value: Any) -> Any:
     if value is None or type(value) in (str, int, float, bool):
         return value
     for kind in (str, int, float):
-        if isinstance(value, kind):  # of a subclass: by str.__str__ and so on
+        if isinstance(value, kind):  # a subclass: str.__str__ and so on ignore the methods that it overrides
             return getattr(kind, f"__{kind.__name__}__")(value)
     if isinstance(value, Mapping):
         return {_plain(key): _plain(item) for key, item in value.items()}
@@ -217,9 +221,9 @@ def _plain(value: Any) -> Any:
 
 
 def _mark_end(message: dict[str, Any], field: str) -> str:
-    """Marks the end of the text of a message, in place; returns the text without the mark."""
+    """Appends a mark to the text of a message, in place, which `_until_mark` finds again; returns the plain text."""
     text = message.get(field)
-    if isinstance(text, list | tuple):  # blocks: the last one that has a text
+    if isinstance(text, list | tuple):  # a list of blocks: the mark is put in the last block that has a text
         for block in reversed(text):
             if isinstance(block, dict) and "text" in block:
                 block["text"] += _MARK
@@ -236,7 +240,7 @@ def _until_mark(text: str, last: str) -> str:
     before, mark, after = text.rpartition(_MARK.strip())
     if not mark or last.strip() not in text:
         raise ValueError("continue_final_message: the last message is not in the text that the template makes")
-    # If the space of the mark is missing, the template trims messages.
+    # The mark ends in a space. If that is missing, the template trims messages, and the text ends as if it were trimmed
     return before if after.startswith(" ") else before.rstrip()
 
 
@@ -262,7 +266,7 @@ def _compiled(template: str, authored: bool) -> Any:
             return jinja2.nodes.Scope(body, lineno=line)
 
     class Authoring(LimitedGenerator):
-        """Writes code in which the texts of the template are `Authored`."""
+        """Writes the Python code of a template, in which the template's own texts are `Authored`."""
 
         def _output_const_repr(self, group: Any) -> str:
             return f"environment.authored({super()._output_const_repr(group)})"
@@ -275,7 +279,7 @@ def _compiled(template: str, authored: bool) -> Any:
     def raise_exception(message: str) -> None:
         raise jinja2.TemplateError(message)
 
-    def tojson(value: Any, ensure_ascii: bool = False, **options: Any) -> str:  # Jinja's own escapes for HTML
+    def tojson(value: Any, ensure_ascii: bool = False, **options: Any) -> str:  # Jinja's filter escapes HTML
         return dumped(value, ensure_ascii=ensure_ascii, **options)
 
     joined, extensions = Authored.joined if authored else "".join, [Generation, "jinja2.ext.loopcontrols"]
@@ -292,7 +296,10 @@ def _compiled(template: str, authored: bool) -> Any:
 
 
 def write_templates(folder: pathlib.Path, templates: str | Mapping[str, str], filename_prefix: str | None) -> list[str]:
-    """Writes chat templates, by name or the only one, into a folder; returns paths. ValueError: no name of a file."""
+    """Writes chat templates into a folder, and returns their paths.
+
+    templates: name -> template, or the only template. Raises ValueError if a name cannot be that of a file.
+    """
     named = {"default": templates} if isinstance(templates, str) else templates
     prefix = f"{filename_prefix}-" if filename_prefix else ""
     with in_file(folder):

@@ -1,10 +1,10 @@
 """Jinja's sandbox with limits: a template that comes from anywhere can't take all memory, or run for ever.
 
-Jinja's own sandbox keeps a template from Python's objects, and ranges below 100,000. What a template repeats or makes
-longer is not limited there: loops in loops, macros that call themselves, `"a" * 10**10`, `ljust`, `%`, `~`. Here each
-turn of a loop, call and filter is a step, and the number of steps is limited; the length of a text or list is checked
-before it is made. The limits don't depend on time, so that a template renders the same everywhere. What is left: some
-thousand texts of the largest size at once.
+Jinja's own sandbox keeps a template from Python's objects, and limits `range` to 100,000. What a template repeats or
+makes longer is not limited there: loops in loops, macros that call themselves, `"a" * 10**10`, `ljust`, `%`, `~`. Here
+each turn of a loop, call and filter counts as steps, and the number of steps is limited; the length of a text or list
+is checked before it is made. The limits don't depend on time, so that a template renders the same everywhere. What a
+template can still do: hold some thousand texts of the largest size at once.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import jinja2.runtime
 import jinja2.sandbox
 
 MOST_STEPS = 10_000_000
-"""Some 20 seconds; a conversation of 1,000 messages takes 10,000 to 100,000."""
-_OF_CALL = 10
+"""The most steps of a rendering, some 20 seconds; a conversation of 1,000 messages takes 10,000 to 100,000 steps."""
+_OF_CALL = 10  # steps that one call counts as
 MOST_CHARACTERS = 1 << 26
-"""Of a text; the longest contexts have a million tokens, some 5 million characters."""
+"""The largest length of a text or list; the longest contexts have a million tokens, some 5 million characters."""
 _MOST_BITS = 1 << 16  # of a whole number
 _state = threading.local()
 _WIDE = {*"ljust rjust center zfill expandtabs indent wordwrap batch slice tojson filesizeformat".split()}
-"""Filters, and methods of a text, whose whole numbers are widths."""
+"""Filters, and methods of a text, whose arguments that are whole numbers say how long the result becomes."""
 
 
 def begin() -> None:
-    """Begins to count the steps of this thread anew."""
+    """Sets the number of steps of this thread to 0."""
     _state.steps = 0
 
 
@@ -71,9 +71,9 @@ def _counted(items: Iterable[Any]) -> Iterator[Any]:
 
 
 def _check(name: str, given: Sequence[Any]) -> None:
-    """Checks a filter, or a method of a text, by its name; given: the value, and the arguments."""
+    """Checks the length that a filter, or a method of a text, can make; given: the value, then the arguments."""
     if name in _WIDE:
-        # `indent` and `tojson` repeat the width for each line
+        # `indent` and `tojson` repeat the width for each line; of `tojson`, 2**20 lines are assumed
         per_line = str(given[0]).count("\n") + 1 if name == "indent" else 1 << 20 if name == "tojson" else 1
         _check_widths(given[1:], per_line)
     elif name == "format":
@@ -97,7 +97,7 @@ def _of_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class LimitedGenerator(jinja2.compiler.CodeGenerator):
-    """Writes code in which `concat` of the environment joins what `~` joins."""
+    """Writes the Python code of a template, in which `LimitedEnvironment.concat` does what `~` does, with its limit."""
 
     def visit_Concat(self, node: jinja2.nodes.Concat, frame: Any) -> None:
         """Writes `a ~ b`."""
@@ -109,7 +109,7 @@ class LimitedGenerator(jinja2.compiler.CodeGenerator):
 
 
 class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """The sandbox with limits; call `begin` before each rendering. joined: what joins the texts of a template."""
+    """Jinja's sandbox with limits; call `begin` before each rendering. joined: the function that joins texts."""
 
     code_generator_class = LimitedGenerator
     intercepted_binops = frozenset({"*", "**", "+", "%"})
@@ -120,13 +120,13 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         self.globals.pop("lipsum", None)
 
     def concat(self, parts: Iterable[Any]) -> str:  # type: ignore[override]  # Jinja has a function there
-        """Joins what `{{ }}`, `~` and the texts of a template give."""
+        """Joins values as texts: the operands of `~`, or all that a template writes."""
         texts = [*map(str, parts)]
         _allow(sum(map(len, texts)))
         return self._joined(texts)
 
     def limit_filters(self) -> None:
-        """Makes the filters that there are now count and check."""
+        """Wraps all filters that are set so far: each use counts as a step, and checks lengths."""
         self.filters = {name: _of_filter(name, function) for name, function in self.filters.items()}
         self.filters["_counted"] = _counted
 
@@ -145,7 +145,7 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         return super().call(__context, __obj, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Returns what the sandbox calls instead of `str.format`; None: the value is something else."""
+        """Returns the function that the sandbox calls instead of `str.format`; None if `value` is not `str.format`."""
         wrapped = super().wrap_str_format(value)
         if wrapped is None:
             return None

@@ -24,7 +24,7 @@ from gputok.tokens.added_token import AddedToken
 
 Made = TypeVar("Made")
 
-_HEAD = 4096  # bytes that tell the kind of a file
+_HEAD = 4096  # so many first bytes tell the kind of a file
 
 TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
@@ -32,7 +32,7 @@ CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
 OLD_FILES = (SPECIAL_TOKENS, "added_tokens.json")
 _MOST_RESERVED = 1 << 16
-"""The most ids that a tiktoken file lacks and that get a name; Llama 3 has 256."""
+"""The most added tokens, named or reserved, after those of a tiktoken file (see `_tiktoken`); Llama 3 has 256."""
 
 _OF_MODEL = ("tokenizer.model", "spiece.model", "tiktoken.model")
 VOCABULARIES = ("vocab.json", "merges.txt", "vocab.txt", *_OF_MODEL, "tekken.json")
@@ -44,10 +44,10 @@ _ENDINGS = (".json", ".model", ".tiktoken", ".gguf", ".txt")
 
 _SAVING = "where transformers opens it, its save_pretrained writes a tokenizer.json"
 SAVED_CLASS = "PreTrainedTokenizerFast"
-"""The class that leaves tokenizer.json as it is, by the name that every version of `transformers` knows."""
+"""The class of `transformers` that leaves tokenizer.json as it is, by the name that all versions know."""
 
 _AS_THEY_ARE = (SAVED_CLASS, "PreTrainedTokenizer", "TokenizersBackend", "GemmaTokenizer")
-"""Classes whose settings do not change the steps."""
+"""Classes whose settings do not change the steps of the tokenizer.json."""
 
 _OF_SENTENCEPIECE = ("LlamaTokenizer", "GemmaTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
 """Classes whose tokenizer is the SentencePiece model plus the tokens that the settings add."""
@@ -59,7 +59,7 @@ _DROPPED = (  # settings that do not describe a saved tokenizer.json
 
 
 def _token(value: Any) -> Any:
-    """A special token: its text, or an object with its fields."""
+    """Checks a special token, its text or an object with its fields, and makes an AddedToken of it."""
     if isinstance(value, dict):
         known = {"content", "single_word", "lstrip", "rstrip", "normalized", "special", "__type"}
         if unknown := value.keys() - known:
@@ -71,7 +71,7 @@ def _token(value: Any) -> Any:
 
 
 def _mapping(of_key: checks.Check, of_value: checks.Check) -> checks.Check:
-    """Makes a check of an object; of_key: returns what errors call the value."""
+    """Makes a check of a JSON object; of_key: checks a key, and returns what errors call its value."""
 
     def check(value: Any) -> Any:
         if not isinstance(value, dict):
@@ -123,13 +123,13 @@ _SETTINGS: dict[str, checks.Check] = {
     "clean_up_tokenization_spaces": checks.switch,
     **dict.fromkeys(NAMES, _token),
 }
-"""Setting -> what it must be, or null; other settings are kept as they are."""
+"""Setting -> check of its value, which may also be null; settings that are not here are kept unchecked."""
 
 
 def _settings(path: pathlib.Path) -> dict[str, Any]:
     """Reads a file of settings, and checks those that are used."""
     found = read_object(path, may_lack=True)
-    if path.name == SPECIAL_TOKENS:  # all its objects are tokens
+    if path.name == SPECIAL_TOKENS:  # all objects in this file are tokens, but lack the mark of tokens
         for key, value in found.items():
             if key.endswith("_token") and isinstance(value, dict):
                 found[key] = {**value, "__type": "AddedToken"}
@@ -150,10 +150,10 @@ def load(
     trust_remote_code: bool = False,
     **options: Any,
 ) -> Made:
-    """See `AutoTokenizer.from_pretrained`. `make` is called with a tokenizer, its name and options."""
+    """Opens a tokenizer (see `AutoTokenizer.from_pretrained`): calls `make` with a Tokenizer, its name and options."""
     if use_fast is False:
         raise ValueError("use_fast=False: gputok has only fast tokenizers; leave use_fast out")
-    if max_length := options.pop("max_len", None):  # an old name
+    if max_length := options.pop("max_len", None):  # the old name of model_max_length
         options.setdefault("model_max_length", max_length)
     of_hub = {name: options.pop(name) for name in _OF_HUB if name in options}
     options = {name: value for name, value in options.items() if value is not None or name in NAMES}
@@ -168,7 +168,7 @@ def load(
 
 
 def could_be_name(path: str) -> bool:
-    """Whether a name on the hub may be meant, and not the path of a file that is missing.
+    """Says whether a path that does not exist may be meant as a name on the hub.
 
     >>> could_be_name("meta-llama/Llama-3.1-8B"), could_be_name("tokenizer.json"), could_be_name("/data/x")
     (True, False, False)
@@ -193,7 +193,7 @@ def _download(name: str, files: list[str], options: dict[str, Any]) -> pathlib.P
 def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str, Any]) -> Made:
     """Loads a file alone: a tokenizer.json, or a format with all that a tokenizer needs."""
     with open(path, "rb") as file:
-        # A GGUF file may have gigabytes of weights
+        # Only the first bytes: a GGUF file may have gigabytes of weights
         kind = tokenizer_kinds.kind_of(file.read(_HEAD), path.name)
     pattern, found = options.pop("pattern", None), {}
     if pattern is not None and kind not in ("gguf", "tiktoken"):
@@ -223,7 +223,7 @@ def _load_folder(make: Callable[..., Made], folder: pathlib.Path, name_or_path: 
     """Loads the files that `save_pretrained` writes, or older ones."""
     config = _settings(folder / CONFIG)
     name = config.get("tokenizer_class")
-    if not name:  # else the file of the model, which may be damaged, is not needed
+    if not name:  # config.json is read only if it is needed: it is the model's file, and may be damaged
         name = _classes()["model_types"].get(_settings(folder / "config.json").get("model_type") or "")
     name = (name or SAVED_CLASS).removesuffix("Fast")
     tokenizer = _open(folder, name, {**config, **options})
@@ -234,7 +234,7 @@ def _load_folder(make: Callable[..., Made], folder: pathlib.Path, name_or_path: 
     defaults = copy.deepcopy(_classes()["classes"].get(name, {}))
     settings = {**defaults, **config, **old, **_templates(folder)}
     tokenizer.add_tokens([*_added_tokens(folder, {**settings, **options})])
-    if not (folder / TOKENIZER).is_file():  # else its post-processor says what is added
+    if not (folder / TOKENIZER).is_file():  # with it, its post-processor says what is added to a text
         options = {**_ends(tokenizer, settings), **options}
     if name not in _AS_THEY_ARE:
         for step in OF_CLASSES:
@@ -254,7 +254,7 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
     """Opens the tokenizer: from tokenizer.json, or from an older form of its vocabulary."""
     if (folder / TOKENIZER).is_file():
         return Tokenizer.from_file(str(folder / TOKENIZER))
-    # null: as if it weren't there
+    # A setting that is null counts as missing
     config = {key: value for key, value in config.items() if value is not None}
     there = {file: str(folder / file) for file in VOCABULARIES if (folder / file).is_file()}
     if "vocab.txt" in there:
@@ -328,8 +328,8 @@ def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
 def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
     """Opens a SentencePiece model with the steps of its class.
 
-    The classes of Llama and Gemma have steps of their own in `transformers`, whatever the model says: they leave spaces
-    side by side, and put no ▁ before a text that begins with a space.
+    The classes of Llama and Gemma have steps of their own in `transformers`, whatever the model says: they keep several
+    spaces in a row, and put no ▁ before a text that begins with a space.
     """
     from gputok.formats.sentencepiece import from_sentencepiece
 
@@ -357,9 +357,9 @@ def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
 
 
 def _ends(tokenizer: Tokenizer, settings: dict[str, Any]) -> dict[str, Any]:
-    """Reads the settings for tokens around a text, of a folder without tokenizer.json."""
+    """Makes the options that add tokens around a text, from the settings of a folder without tokenizer.json."""
     if type(tokenizer.post_processor).__name__ in ("TemplateProcessing", "RobertaProcessing"):
-        return {}  # the class has its own
+        return {}  # `_open` has set what the class adds
     given: dict[str, Any] = {}
     for end, token in (("bos_token", "<s>"), ("eos_token", "</s>")):  # the names of SentencePiece
         if settings.get(f"add_{end}") is not None:
@@ -368,7 +368,10 @@ def _ends(tokenizer: Tokenizer, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_ends(name: str, options: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Removes options that a class ignores, because its post-processor always adds `cls_token` and `sep_token`."""
+    """Removes `add_bos_token` and `add_eos_token`, for a class that always adds `cls_token` and `sep_token` instead.
+
+    Raises ValueError if one of them asks for anything else.
+    """
     for end in ("bos_token", "eos_token"):
         wanted = options.get(f"add_{end}")
         if wanted or (wanted is not None and {**settings, **options}.get(end)):
@@ -405,7 +408,7 @@ def _templates(folder: pathlib.Path) -> dict[str, Any]:
 
 @functools.cache
 def _classes() -> dict[str, dict[str, Any]]:
-    """Loads tables of `transformers`: model type -> class, and class -> options (tests/make_tokenizer_classes.py)."""
+    """Loads tables of `transformers`, by tests/make_tokenizer_classes.py: model type -> class, and class -> options."""
     return read_object(pathlib.Path(__file__).with_name("classes.json"))
 
 
@@ -416,7 +419,7 @@ def save(
     save_directory: str | os.PathLike[str],
     filename_prefix: str | None,
 ) -> tuple[str, ...]:
-    """See `PreTrainedTokenizer.save_pretrained`. `templates` are the chat templates by name, or the only one."""
+    """Writes a folder, as `PreTrainedTokenizer.save_pretrained`; templates: name -> chat template, or the only one."""
     folder, prefix = pathlib.Path(save_directory), f"{filename_prefix}-" if filename_prefix else ""
     folder.mkdir(parents=True, exist_ok=True)
     config = {**config, "backend": "tokenizers", "tokenizer_class": SAVED_CLASS}
@@ -424,7 +427,7 @@ def save(
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, default=plain) + "\n"
     path = folder / f"{prefix}{CONFIG}"
     with replacing(path) as temporary:
-        # half of a surrogate pair, which a setting may hold, is written as JSON can: \ud800
+        # A setting may hold half of a surrogate pair, which UTF-8 cannot write; JSON can, as \ud800
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     paths = [str(path), *write_templates(folder, templates or {}, filename_prefix)]
     tokenizer.save(str(folder / f"{prefix}{TOKENIZER}"))

@@ -23,9 +23,10 @@ from gputok.tokens.vocabulary import Vocabulary, pack
 
 
 def _parts(tokenizer: Tokenizer) -> tuple[dict[str, Any], str | None, dict[str, float]]:
-    """Reads what a new tokenizer takes over: its JSON form, the unknown token, and the tokens of bytes with scores.
+    """Reads what a new tokenizer takes over from the old one: JSON form, unknown token, and byte piece -> score.
 
-    The form has no vocabulary, which can take seconds to write. Tokens of bytes are those that `byte_fallback` needs.
+    The JSON form has an empty vocabulary, because to write a full one can take seconds. Byte pieces are the tokens
+    `<0x00>` to `<0xFF>` that `byte_fallback` needs.
     """
     pipeline = tokenizer.pipeline
     model = pipeline.model
@@ -52,7 +53,7 @@ def retrain(
     length: int | None = None,
     **given: Any,
 ) -> Tokenizer:
-    """See `train_new_from_iterator`."""
+    """Trains a new tokenizer from an old one, see `gputok.train_new_from_iterator`; renamed: `special_tokens_map`."""
     state, unknown, byte_pieces = _parts(old)
     model, unknown = state["model"], unknown and renamed.get(unknown, unknown)
     if "unk_token" in model:
@@ -62,7 +63,7 @@ def retrain(
 
     forms = ({name: value for name, value in one.items() if name != "id"} for one in state["added_tokens"])
     added = [AddedToken(**{**one, "content": renamed.get(one["content"], one["content"])}) for one in forms]
-    # The trainer of Unigram gets all added tokens, as in transformers: its pieces would hide the others.
+    # As in transformers, Unigram's trainer gets all added tokens; the other trainers get only the special ones.
     special = [token for token in added if token.special or model["type"] == "Unigram"]
     special += [as_token(token, "new_special_tokens") for token in new_special_tokens]
     n_pieces = len(set(byte_pieces) - {token.content for token in special})
@@ -140,7 +141,7 @@ def same_class(tokenizer: Any, trained: Tokenizer, new: list[Token], renamed: Ma
     backend = type(tokenizer.backend_tokenizer).from_str(trained.to_str())
     options = {key: value for key, value in tokenizer.init_kwargs.items() if key != "added_tokens_decoder"}
     for name in tokenizer.SPECIAL_TOKENS_ATTRIBUTES:
-        if getattr(tokenizer, name) is not None:  # with its flags, if it has some
+        if getattr(tokenizer, name) is not None:  # the text alone; the map has an AddedToken if the token has flags
             options[name] = _renamed_foreign(tokenizer._special_tokens_map[name], renamed)
     if own := {name: options[name] for name in options.get("model_specific_special_tokens") or () if name in options}:
         options["model_specific_special_tokens"] = own

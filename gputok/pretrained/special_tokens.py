@@ -18,20 +18,20 @@ NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_t
 Token = str | AddedToken
 
 _SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
-"""Texts whose spaces are removed when a text is cleaned up."""
+"""Texts that `decode` replaces by the same without spaces at their ends, for `clean_up_tokenization_spaces`."""
 
 
 class SpecialTokens:
     """The special tokens of a tokenizer: seven with names, others with names of the model's own, and some without.
 
-    Each name is an attribute, the text of the token or None, and so is each name with `_id`, its id or None.
+    Each name is an attribute: the text of the token, or None. Each name with `_id` is one as well: its id, or None.
     """
 
     _tokenizer: Tokenizer
     clean_up_tokenization_spaces: bool
 
     def _name_tokens(self, named: Mapping[str, Token | None], extra: Iterable[Token]) -> None:
-        """Sets all special tokens, and adds those that the vocabulary lacks."""
+        """Sets all special tokens, and adds those that are not added tokens of the tokenizer yet."""
         self._named = {name: None if token is None else as_token(token, name) for name, token in named.items()}
         self._extra = [as_token(token, "extra_special_tokens") for token in extra]
         known = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
@@ -186,7 +186,7 @@ class SpecialTokens:
         return self.added_tokens_encoder
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """Converts one token or several to ids; one that the vocabulary lacks gets that of `unk_token`, else None."""
+        """Converts one token or several to ids; a token that does not exist gets the id of `unk_token`, or None."""
         if isinstance(tokens, str):
             token_id = self._tokenizer.token_to_id(tokens)
             unknown = self._named.get("unk_token")
@@ -267,12 +267,15 @@ _MORE = ("extra_special_tokens", "additional_special_tokens", "model_specific_sp
 
 
 def is_known(key: str, value: Any) -> bool:
-    """Says whether the constructor takes a setting of a tokenizer_config.json that changes no step."""
+    """Says whether a setting of a tokenizer_config.json is an option of the constructor that changes no step."""
     return key in DEFAULTS or key in _MORE or names_token(key, value)
 
 
 def names_token(key: str, value: Any) -> bool:
-    """Says whether an option names a special token: None counts for the seven names, a mapping by its `__type`."""
+    """Says whether an option sets a special token: a name of `NAMES`, or any name ending in `_token` with a token.
+
+    Here a token is a string, an AddedToken, or its JSON form with `__type`.
+    """
     if key in NAMES:
         return True
     marked = isinstance(value, Mapping) and value.get("__type") == "AddedToken"

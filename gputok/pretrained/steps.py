@@ -20,8 +20,8 @@ _SPACE = "▁"  # stands for a space in the tokens of SentencePiece
 def set_step(tokenizer: Tokenizer, name: str, value: Any, *, needed: bool = True) -> None:
     """Sets an option of `STEPS` in all steps that have this option, as the classes of `transformers` do.
 
-    Raises TypeError if the value is not a bool; ValueError if it is `needed` that a step can do what the option asks,
-    and none can.
+    Raises TypeError if the value is not a bool. If no step has the option, raises ValueError, unless `needed` is False
+    or the value is that of a tokenizer without such a step (`_WITHOUT`).
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {value!r}")
@@ -123,7 +123,10 @@ def _legacy(forms: dict[str, Form | None], value: bool) -> bool:
 
 
 def _field(step: str, field: str, *kinds: str, alone: str = "") -> Callable[[dict[str, Form | None], bool], bool]:
-    """Makes a setter for a field of steps of these kinds; alone: a normalizer that elsewhere does the same."""
+    """Makes a function of `STEPS` that sets a field of steps of these kinds.
+
+    alone: a normalizer that does by itself what the field does, and which the value False removes.
+    """
 
     def change(forms: dict[str, Form | None], value: bool) -> bool:
         found = _set(_parts(forms[step], *kinds), field, value)
@@ -146,7 +149,7 @@ STEPS: dict[str, Callable[[dict[str, Form | None], bool], bool]] = {
 """Name -> function that sets the option in the JSON forms of the steps, and says whether a step has this option."""
 
 OF_CLASSES = ("add_prefix_space", "do_lower_case", "strip_accents", "tokenize_chinese_chars")
-"""The options that the settings of a folder may set, if its class builds the steps itself."""
+"""The options that the settings of a folder may set, if its class of `transformers` builds the steps itself."""
 
 _WITHOUT: dict[str, bool | None] = {**dict.fromkeys(STEPS, False), "legacy": None}
-"""The value that already holds if no step has the option."""
+"""Option -> the value that already holds if no step has the option; None: neither value does."""

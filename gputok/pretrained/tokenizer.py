@@ -27,7 +27,7 @@ from gputok.pretrained.steps import STEPS, set_step
 from gputok.processors import around
 from gputok.tokenizer import Tokenizer
 
-# Programs that do not want the warning set this key of `deprecation_warnings`.
+# Programs that do not want the warning of `_warn_of_length` set this key of `deprecation_warnings`.
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 _ENDS = ("add_bos_token", "add_eos_token")
 
@@ -38,10 +38,10 @@ class PreTrainedTokenizer(SpecialTokens):
 
     The steps of the tokenizer.json stay as they are. `transformers` 5 instead builds the steps of some classes, such as
     `LlamaTokenizer`, from the vocabulary; folders that are saved here name a class that does not, so they work the same
-    in both.
+    in gputok and in `transformers`.
 
-    What programs rarely ask of the class of `transformers` is not here: `to_transformers()` is an object of that class,
-    which runs on gputok.
+    Methods of the class of `transformers` that programs rarely call are missing here: `to_transformers()` makes an
+    object of that class, which runs on gputok.
 
     Args:
         tokenizer_object: the tokenizer.
@@ -83,9 +83,9 @@ class PreTrainedTokenizer(SpecialTokens):
     truncation_side: str
     model_input_names: list[str]
     add_bos_token = add_eos_token = False
-    """Whether `update_post_processor`, which setting these calls, puts `bos_token` before, `eos_token` after a text.
+    """Whether `bos_token` is put before a text, and `eos_token` after it. To set these replaces the post-processor.
 
-    As in `transformers`, False if the post-processor of the tokenizer.json adds the token.
+    As in `transformers`, both are False at first, even if the post-processor of the tokenizer.json adds the token.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class PreTrainedTokenizer(SpecialTokens):
         self.update_post_processor()
 
     def update_post_processor(self) -> None:
-        """Makes the post-processor add what `add_bos_token` and `add_eos_token` ask for; call it if a token changed."""
+        """Sets a post-processor that adds what `add_bos_token` and `add_eos_token` say; call it if a token changed."""
         before = [(self.bos_token, self.bos_token_id)] if self.add_bos_token else []
         after = [(self.eos_token, self.eos_token_id)] if self.add_eos_token else []
         self._tokenizer.post_processor = around(before, after, before)
@@ -224,7 +224,7 @@ class PreTrainedTokenizer(SpecialTokens):
             text: a string, or a list of strings or (text, pair) tuples; with `is_split_into_words`, lists of words.
             text_pair: the second texts of pairs, in the same form.
             text_target: texts for the column `labels`.
-            text_pair_target: the second texts of these.
+            text_pair_target: the second texts of pairs, for `text_target`.
             add_special_tokens: lets the post-processor add its tokens.
             padding: True or "longest", "max_length", or False.
             truncation: True or "longest_first", "only_first", "only_second", or False.
@@ -286,7 +286,7 @@ class PreTrainedTokenizer(SpecialTokens):
         return found._replace(stride=stride, padding_side=side or self.padding_side)
 
     def _limited(self, limits: calls.Limits, asked: bool | None) -> Pipeline:
-        """Makes the pipeline for one call, with its limits; asked: its `split_special_tokens`.
+        """Makes the pipeline for one call, with the limits of the call; asked: the call's `split_special_tokens`.
 
         The tokenizer stays as it is, so calls on several threads affect neither each other nor what is saved.
         """
@@ -295,7 +295,7 @@ class PreTrainedTokenizer(SpecialTokens):
         if steps.added.encode_special_tokens != split:
             added = steps.added.encoding_special_tokens
             steps = steps.variant(split, lambda steps: dataclasses.replace(steps, added=added(split)))
-        tokens = (self._named["pad_token"], self._named["unk_token"])  # of which the id of padding is
+        tokens = (self._named["pad_token"], self._named["unk_token"])  # pad_token_id is the id of one of them
         key = limits, self.truncation_side, self.pad_token_type_id, *(token and token.content for token in tokens)
         return steps.variant(key, lambda steps: self._with_limits(steps, limits))
 
@@ -430,12 +430,13 @@ class PreTrainedTokenizer(SpecialTokens):
             return_tensors: as in a call.
             return_dict: False returns only the ids.
             return_assistant_tokens_mask: adds the column `assistant_masks`, 1 for each token with characters between
-                `{% generation %}` and `{% endgeneration %}` of the template. Of a template without these: from the
-                generation prompt to the special token that ends the turn, for each message of the assistant.
+                `{% generation %}` and `{% endgeneration %}` of the template. If the template has none: 1 from the end
+                of the generation prompt to the special token that ends the turn, for each message of the assistant.
             tokenizer_kwargs: more options of the call.
-            protect: tokens that only the template, and special tokens that are its variables, may contain: "special",
-                "added" or a list, as for `Tokenizer.encode_segments`. Elsewhere they are ordinary text, also where the
-                template cuts its text in unusual ways. A role of one word is trusted. None: any text may contain them.
+            protect: tokens that are found only in text of the template and in its variables for special tokens, such
+                as `bos_token`: "special", "added" or a list, as for `Tokenizer.encode_segments`. In messages they are
+                ordinary text, and also in text that the template makes by unusual methods of strings. A role of one
+                word counts as text of the template. None: they are found in any text.
             variables: more variables for the template.
 
         Returns:
@@ -599,7 +600,7 @@ def _check_side(side: Any, name: str = "padding_side") -> None:
 
 
 def _check_variables(variables: Mapping[str, Any], template: str) -> None:
-    """Raises TypeError for options of a call, and others that are missing here: no template would use them."""
+    """Raises TypeError for a variable that is an option of a call, or of `transformers`: no template would use it."""
     options = inspect.signature(PreTrainedTokenizer.__call__).parameters
     for name in variables:
         if name in options and name not in template:

@@ -199,17 +199,17 @@ def report(
 
 
 def _names(source: Source) -> str:
-    """The names of the files of a corpus, without their folders; empty for other sources."""
+    """Lists the names of the files of a corpus, without their folders; empty for other sources."""
     files = [place.file for place in source.content] if source.is_files else []
     names = [pathlib.PurePath(str(file)).name if isinstance(file, OpenFile) else file.name for file in files]
-    # The query of a URL can be a key.
+    # The query of a URL is left out: it can hold a secret key.
     names = [name.partition("?")[0] if file.is_remote else name for name, file in zip(names, files, strict=True)]
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more files" if more > 0 else "")
 
 
 def _compared(n_tokens: int, other: Measures) -> str:
-    """How many more or fewer tokens these are than those of another tokenizer."""
+    """Says how many more or fewer tokens these are than those of another tokenizer."""
     share = n_tokens / other.n_tokens - 1
     if round(abs(share), 3) == 0:
         return f"as many as {other.name}"

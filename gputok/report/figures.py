@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gputok.report import Report
     from gputok.types import Counts, Positions
 
-_POINTS = 120  # few enough to average out the noise, many enough for every bend
+_POINTS = 120  # points of a curve: few enough to average out the noise, many enough for every bend
 _SINGLE = 5  # each of the first values has its own point
 
 
@@ -45,7 +45,7 @@ class CompressionCurve(NamedTuple):
 
 
 def tokens_by_merge(model: BPE) -> tuple[Positions, Positions]:
-    """Returns the tokens (positions in the vocabulary) that merges make, by their first merges, and these merges."""
+    """Returns the tokens (positions in the vocabulary) that merges make, by rising rank, and their first ranks."""
     tokens, first = np.unique(positions(model)[2], return_index=True)
     order = np.argsort(first)
     return tokens[order], first[order]

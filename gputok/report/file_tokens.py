@@ -1,4 +1,4 @@
-"""How many tokens files have: those of a list, or of a folder as its repository has them."""
+"""Counts the tokens of files: those in a list, or those in a folder that a git repository would hold."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from gputok.types import Array
 By = Literal["file", "ending", "language"]
 """What the rows of a table stand for."""
 
-# The most bytes of a text file that is one document. Of a larger file, each line is, so that memory holds only batches
+# A text file of up to this many bytes is one document. Each line of a larger one is, so that memory holds only batches
 WHOLE_BYTES = 64 << 20
 _TOGETHER = 16 << 20  # files are encoded together as soon as they have this many bytes
-_LOOKED_AT = 8000  # bytes at the start: git, too, calls a file with a null among them binary
+_LOOKED_AT = 8000  # a file with a null among this many first bytes is binary, as for git
 _LARGEST = 10  # the most files that are shown below the table
 
 
@@ -115,7 +115,7 @@ class FileCounts:
         return Groups(what, tuple(rows))
 
     def cost(self, price: float) -> tuple[float, ...]:
-        """What the tokens cost, by each tokenizer; price: of a million tokens."""
+        """Computes what the tokens of each tokenizer cost; price: of a million tokens."""
         if not 0 <= price < float("inf"):
             raise ValueError(f"price={price}: expected a number of 0 or more, for a million tokens")
         return tuple(n_tokens * price / 1_000_000 for n_tokens in self.total.n_tokens)
@@ -161,7 +161,7 @@ class FileCounts:
         return "\n".join(aligned(table))
 
     def _sums(self, price: float | None) -> list[str]:
-        """A line for each tokenizer."""
+        """Writes a line for each tokenizer, about all files together."""
         total = self.total
         costs = [""] * len(self.tokenizers)
         if price is not None:
@@ -301,7 +301,7 @@ class _Counting:
 
 
 def _texts(file: File, reading: Source, lines: bool, threads: int | None) -> Iterator[TextBatch] | LeftOut:
-    """The documents of a file; or why it has none."""
+    """Reads the documents of a file, or says why the file is left out."""
     kind, compression = file_kind(file)
     size = file.size
     is_small = size is not None and size <= WHOLE_BYTES
@@ -318,7 +318,7 @@ def _texts(file: File, reading: Source, lines: bool, threads: int | None) -> Ite
     source = dataclasses.replace(reading, content=[Place(file)], column=None)
     if compression or (size is not None and not is_small) or lines or reading.separator is not None:
         return _of_lines(file, source, threads)
-    stream = io.BufferedReader(file.open())  # type: ignore[arg-type]  # it reads until it has all that is asked for
+    stream = io.BufferedReader(file.open())  # type: ignore[arg-type]  # a raw stream may read less than asked for
     head = stream.read(WHOLE_BYTES + 1)
     if len(head) <= WHOLE_BYTES:
         stream.close()
@@ -328,7 +328,7 @@ def _texts(file: File, reading: Source, lines: bool, threads: int | None) -> Ite
 
 
 def _whole(file: File, data: bytes, reading: Source) -> Iterator[TextBatch] | LeftOut:
-    """A file as one document."""
+    """Makes one document of the content of a file, or says why the file is left out."""
     try:
         refuse_binary(str(file), data)
     except ValueError as error:
@@ -343,7 +343,7 @@ def _whole(file: File, data: bytes, reading: Source) -> Iterator[TextBatch] | Le
 
 
 def _of_lines(file: File, source: Source, threads: int | None) -> Iterator[TextBatch] | LeftOut:
-    """A file as documents of text."""
+    """Reads a text file whose lines are documents, or says why it is left out; only the first batch is checked here."""
     batches = source.read(threads)
     try:
         first = [*itertools.islice(batches, 1)]
@@ -362,7 +362,7 @@ def _sum(name: str, files: Sequence[Counted], n_tokenizers: int) -> Counted:
 
 
 def _ending(name: str) -> str:
-    """The ending of a name, of a compressed file with that before.
+    """Returns the ending of a name; that of a compressed file has the ending before it as well.
 
     >>> _ending("src/A.PY"), _ending("books.txt.gz"), _ending("Makefile")
     ('.py', '.txt.gz', 'no ending')
@@ -384,7 +384,7 @@ def _many(n: int, what: str) -> str:
 
 
 def _money(cost: float) -> str:
-    """A cost with two decimals, or two digits if it is small.
+    """Writes a cost with two decimals, or with two significant digits if it is less than 1.
 
     >>> _money(1234.5), _money(0.0123), _money(0)
     ('1,234.50', '0.012', '0.00')

@@ -32,7 +32,7 @@ def short_names(paths: list[str]) -> list[str]:
     >>> short_names(["models/a/tokenizer.json", "models/b/tokenizer.json", "http://me:word@host/gpt2.json?key=12"])
     ['a/tokenizer.json', 'b/tokenizer.json', 'gpt2.json']
     """
-    # Of URLs, without user, password and query
+    # URLs are shown without user, password and query
     shown = [re.sub("://[^/]*@", "://", path.partition("?")[0]) if "://" in path else path for path in paths]
     parts = [path.rstrip("/").split("/") for path in shown]
     counts = [1] * len(paths)
@@ -49,7 +49,7 @@ def short_names(paths: list[str]) -> list[str]:
 def evenness(costs: Sequence[float]) -> tuple[float, float]:
     """Computes how evenly texts are treated: parity, the highest cost divided by the lowest, and the Gini coefficient.
 
-    The latter is the mean difference of two costs, divided by twice their mean.
+    A cost is tokens a byte. The Gini coefficient is the mean difference of two costs, divided by twice their mean.
 
     >>> evenness([1.0, 3.0])
     (3.0, 0.25)
@@ -58,7 +58,7 @@ def evenness(costs: Sequence[float]) -> tuple[float, float]:
     return max(costs) / min(costs), float(np.abs(values[:, None] - values).mean() / (2 * values.mean()))
 
 
-_MOST = 10_000  # more values than these are no groups
+_MOST = 10_000  # a column with more values than this is refused as `group_by`
 _SHOWN = 30  # the most groups that a table shows; `rows`, CSV and JSON have all
 _HEADS = ("tokenizer", "documents", "bytes", "tokens", "bytes/token", "tokens/word")
 
@@ -138,7 +138,7 @@ class Groups:
         """Writes a table with all numbers; returns it if there is no path."""
         written = io.StringIO()
         rows = [row.facts() for row in self.rows]
-        # Of a dict that stands for a row, the names
+        # The csv module writes the keys of a dict: the first row stands for the headings
         csv.writer(written, lineterminator="\n").writerows([*rows[:1], *(facts.values() for facts in rows)])
         return returned(written.getvalue(), path)
 
@@ -211,7 +211,7 @@ class Grouping:
         return number
 
     def groups(self) -> Groups | None:
-        """The rows; None if there is one group, which is the whole corpus."""
+        """Returns the rows; None if the whole corpus is one group."""
         if self._column is None and not self.by_file:
             return None
         order = sorted(self._numbers.items(), key=lambda item: (-self.sums[item[1]][1], item[0]))

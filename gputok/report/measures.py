@@ -161,7 +161,7 @@ class Measures:
         return np.bincount(lengths, minlength=n), of_text
 
     def compression_curve(self) -> CompressionCurve | None:
-        """Returns the tokens of the text by vocabulary size, from that without merges; None: the model has none."""
+        """Returns the tokens of the text by vocabulary size, from the size without merges; None: no merges exist."""
         model = self.tokenizer.model
         if self.merge_counts is None or not isinstance(model, BPE):
             return None
@@ -224,9 +224,10 @@ def counted(
     sums: list[Array],
     threads: int | None,
 ) -> Iterator[tuple[str, Array]]:
-    """Adds the documents of a batch to their groups, and yields the name of a tokenizer and some of its ids.
+    """Adds the numbers of a batch to its groups; yields (name of a tokenizer, ids of some documents) as it encodes.
 
-    codes: the characters; group: int64[n_documents]; sums: as in `Grouping`.
+    codes: the code points of the batch; group: int64[n_documents], the index in `sums` of the group of each document;
+    sums: as in `Grouping`, changed in place, and complete once all is yielded.
     """
 
     def add(what: int, group: Array, values: Array | int) -> None:
@@ -279,7 +280,7 @@ class Samples:
     def _take(self, batch: TextBatch, edges: Array) -> None:
         """Gives a key to each passage, the documents edges[i]:edges[i + 1], and keeps those with the smallest keys."""
         keys = self._random.random(len(edges) - 1)
-        keys[np.diff(batch.offsets[edges]) < 2] = 2.0  # empty lines are not shown
+        keys[np.diff(batch.offsets[edges]) < 2] = 2.0  # more than any random key: empty lines are not shown
         for i in np.argsort(keys, kind="stable")[: self.n].tolist():
             if keys[i] < 2:
                 self._kept.append((float(keys[i]), self._n_passages + i, _beginnings(batch, edges[i], edges[i + 1])))
@@ -337,7 +338,7 @@ def _measures(
 
 
 def _encoded(tokenizer: Pipeline, passages: list[list[str]]) -> tuple[Sample, ...]:
-    """Encodes the documents of each passage one by one, as they are measured."""
+    """Encodes each document of each passage by itself, as in the measurements."""
     texts = [text for documents in passages for text in documents]
     found = iter(views(encode_documents(tokenizer, TextBatch.from_strings(texts), offsets=True), texts))
     return tuple(tuple((len(text), next(found)) for text in documents) for documents in passages)
@@ -385,7 +386,7 @@ def code_points(batch: TextBatch) -> Array:
 
 
 def words_of(codes: Array, batch: TextBatch) -> Array:
-    """Counts the runs of characters that are not white space in each document, a new run: int64[n_documents]."""
+    """Counts the runs of characters that are not white space, which end with their document: int64[n_documents]."""
     inside = ~_is_space()[codes]
     begins = inside.copy()
     begins[1:] &= ~inside[:-1]
@@ -397,7 +398,7 @@ def words_of(codes: Array, batch: TextBatch) -> Array:
 
 
 def _covered(tokenizer: Pipeline, histogram: Array, unknown: int | None) -> Array:
-    """Keeps of a histogram int64[0x110000] the code points that alone become one token that is not unknown."""
+    """Copies a histogram of code points, int64[0x110000], with 0 for those that alone are not one known token."""
     codes = np.flatnonzero(histogram)
     marks = [id for id in map(tokenizer.token_to_id, _MARKS) if id is not None]
     n_known = [np.zeros(0, np.int64)]
@@ -415,7 +416,7 @@ def _covered(tokenizer: Pipeline, histogram: Array, unknown: int | None) -> Arra
 
 
 def _token_scripts(tokens: list[str]) -> Array:
-    """Finds the script of each token, an index of SCRIPTS: that of its letters, if it has some. int64[tokens]."""
+    """Finds the script of each token, uint8[tokens]: the largest index in SCRIPTS of its characters, of its letters."""
     codes = np.frombuffer("".join(token + "\0" for token in tokens).encode("utf-32-le"), np.uint32)
     if not tokens:
         return np.zeros(0, np.int64)
@@ -440,12 +441,12 @@ def _script_of() -> Array:
 
 
 def own_pipeline(name: str, tokenizer: Any) -> Pipeline:
-    """Returns the pipeline of a tokenizer, of one that it wraps, or of another package's by its JSON form."""
+    """Returns the pipeline of a tokenizer or of one that it wraps, or reads that of another package from its JSON."""
     inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if isinstance(pipeline := getattr(inner, "pipeline", None), Pipeline):
         return pipeline
     if not hasattr(inner, "to_str"):
         raise TypeError(f"{name!r} is {type(tokenizer).__name__}, not a tokenizer")
     read = read_pipeline(inner.to_str(), name)
-    given = getattr(inner, "encode_special_tokens", False)  # no JSON form holds it
+    given = getattr(inner, "encode_special_tokens", False)  # the JSON form lacks this setting
     return dataclasses.replace(read, added=read.added.encoding_special_tokens(given))

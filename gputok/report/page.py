@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def render(report: Report, most_bytes: int | None = MOST_BYTES) -> str:
-    """Makes the whole page, which has the text of the corpus only as JSON; its script turns this into text nodes."""
+    """Makes the whole page. It has the corpus only as JSON, of which its script makes text nodes, never markup."""
     body = importlib.resources.files("gputok.report").joinpath("page.html").read_text(encoding="utf-8")
     return filled(body, ["page.js"], report.made.title, _data(report, most_bytes))
 

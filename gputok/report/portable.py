@@ -28,7 +28,7 @@ MOST_BYTES = 5_000_000
 
 _MAPS = ("lowercase", "strip_accents", "nmt", "bert_clean", "bert_chinese", "bert_clean_chinese", "bert_marks")
 _MAPS += ("bert_marks_lowercase",)
-_OTHER_PATTERNS = (" {2,}", *SPLITS[0])  # T5 and XLM-RoBERTa; DeepSeek V3 splits three times
+_OTHER_PATTERNS = (" {2,}", *SPLITS[0])  # of T5 and XLM-RoBERTa; and the three of DeepSeek V3
 
 Step = list[Any]
 """The name of a step in tokenizer.js, and its arguments."""
@@ -41,7 +41,7 @@ class NotPortable(Exception):
 def portable(pipeline: Pipeline, most_bytes: int | None = MOST_BYTES) -> dict[str, Any]:
     """Makes the JSON form of a tokenizer for the page, without post-processor, truncation and padding.
 
-    Raises NotPortable if the page has no such step, or the JSON form has more than `most_bytes` bytes.
+    Raises NotPortable if tokenizer.js lacks one of its steps, or the JSON form has more than `most_bytes` bytes.
     """
     kit: dict[str, Any] = {"added": _added(pipeline), "normalizer": _normalizer(pipeline.normalizer)}
     kit |= {"splits": _splits(pipeline.pre_tokenizer), "model": _model(pipeline.model)}
@@ -53,7 +53,7 @@ def portable(pipeline: Pipeline, most_bytes: int | None = MOST_BYTES) -> dict[st
 
 
 def parts() -> dict[str, Any]:
-    """Makes the steps of which opening.js makes those of a tokenizer.json: maps, patterns of known files, cut rules."""
+    """Makes the parts from which opening.js builds the steps of a tokenizer.json: maps, known patterns, cut rules."""
     p = pre_tokenizers
     words = {"Whitespace": p.Whitespace(), "WhitespaceSplit": p.WhitespaceSplit(), "Punctuation": p.Punctuation()}
     words |= {"BertPreTokenizer": p.BertPreTokenizer(), "UnicodeScripts": p.UnicodeScripts()}
@@ -73,7 +73,7 @@ def parts() -> dict[str, Any]:
 
 
 def _added(pipeline: Pipeline) -> list[list[Any]]:
-    """Lists the added tokens that are searched in raw text, and in normalized text: [text, id, lstrip, rstrip]."""
+    """Lists the added tokens found in raw text, and those found in normalized text: [text, id, lstrip, rstrip] each."""
     found: list[list[Any]] = [[], []]
     added = pipeline.added
     verbatim = added.special if added.encode_special_tokens else set[str]()
@@ -116,7 +116,7 @@ def _normalizer(step: Normalizer | None) -> list[Step]:
 
 
 def _character_map(name: str) -> Step:
-    """Writes a character map as runs of equal rules over all code points, and the texts of the rules 3, 4, ..."""
+    """Writes a character map: runs of equal rules (see tokenizer.js) over all code points; texts of rules 3, 4, ..."""
     table = character_map(name)
     raw, offsets = table.text.tobytes(), table.offsets.tolist()
     texts = [raw[a:b].decode() for a, b in itertools.pairwise(offsets)][SPACED + 1 :]
@@ -151,7 +151,7 @@ def _automaton(machine: Any) -> dict[str, Any]:
         raise NotPortable(f"its pattern {short(machine.pattern)} has no automaton")
     page, member, delta, accept = (np.asarray(part) for part in machine[1:5])
     member = member.copy()
-    ascii_page = np.append(member, [machine[0]], axis=0)  # an automaton has a table of its own for ASCII
+    ascii_page = np.append(member, [machine[0]], axis=0)  # machine[0] is the table of ASCII
     page = page.copy()
     page[0] = len(member)
     tables = {"page": page, "member": ascii_page, "delta": delta, "accept": accept}

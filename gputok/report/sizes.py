@@ -34,8 +34,8 @@ class SizeMeasures(NamedTuple):
         text: the name of the text.
         n_tokens: the tokens of the text.
         bytes_per_token: compression.
-        tokens_per_pre_token: a pre-token is a piece that the pre-tokenizer cuts; of these, a word between white space
-            (`Measures.tokens_per_word`) can have several.
+        tokens_per_pre_token: a pre-token is a piece that the pre-tokenizer cuts; a word between white space
+            (`Measures.tokens_per_word`) can be several of them.
         one_token: the share of pre-tokens that are one token.
         renyi: the Rényi efficiency with power 2.5 (Zouhar et al. 2023): the entropy of the tokens of the text, divided
             by that of an even distribution over the tokens that occur.
@@ -113,7 +113,7 @@ def measure_sizes(
         raise ValueError(f"sizes need a BPE model, whose merges have an order, not {type(pipeline.model).__name__}")
     pipeline.model.vocabulary.require_own_ids("sizes")
     model = plain(pipeline.model)
-    # Of each token the two that are merged to it last; and the tokens in the order of their merges
+    # parts[token]: the two tokens that the last merge to this token joins; order: tokens in the order of their merges
     parts, (order, _) = splits(model), tokens_by_merge(model)
     n_fixed = pipeline.get_vocab_size() - len(order)
     most = n_fixed + len(order)
