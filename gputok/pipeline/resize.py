@@ -159,11 +159,7 @@ def _outside(pipeline: Pipeline) -> list[int]:
 
 
 def _fixed(pipeline: Pipeline, model: BPE) -> Mask:
-    """Returns bool[n]: which tokens of the model must stay.
-
-    These are the added tokens, the tokens for unknown text and for bytes, and those whose ids the post-processor or the
-    padding names.
-    """
+    """Returns bool[n]: tokens that must stay: added ones, those of unknown text, bytes, post-processor, padding."""
     ids = {*pipeline.added.tokens}
     if pipeline.post_processor is not None:
         named: list[int] = []

@@ -70,10 +70,7 @@ class ByDevice:
         return encode_words.why_not(tables)
 
     def n_threads(self, n_cores: int) -> int:
-        """Returns how many threads to use: LANES for each device, and some that normalize; more are no faster.
-
-        Each thread has a group of batches in memory.
-        """
+        """Returns how many threads to use: LANES for each device, and some that normalize; more only take memory."""
         return self._n_lanes + min(n_cores, _NORMALIZING)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
