@@ -76,7 +76,7 @@ class WordCounts:
 
     @classmethod
     def of_checked(cls, words: WordColumns, scale: Fraction | int = 1) -> Self:
-        """Makes word counts of arrays that gputok made or checked: checking large ones takes 5 % of training."""
+        """Makes counts of arrays that gputok made or checked: checking large ones takes a twentieth of training."""
         made = object.__new__(cls)
         made.__dict__.update(words._asdict(), scale=scale)
         return made
