@@ -22,7 +22,7 @@ _APART = {
 
 
 def ways(pipeline: Pipeline) -> dict[str, str]:
-    """Explains by which of the ways in `gputok.pipeline` the texts of a `Tokenizer.pipeline` are encoded on the CPU.
+    """Explains which of the ways that `gputok.pipeline` lists the texts of a `Tokenizer.pipeline` take on the CPU.
 
     Returns a sentence for each of "short texts", "other texts" (longer ones and corpora) and "count words". Each begins
     with the name of the way that most texts take, and then says which texts take another way.

@@ -243,7 +243,7 @@ def _scored(vocabulary: Vocabulary, scores: Array) -> Any:
 def _merges(vocabulary: Vocabulary, merges: Array, slots: Array | None = None) -> JoinedMerges:
     """Checks the numbers of the tokens of each merge, and that the new token is as long as the other two together.
 
-    Whether it also has their bytes is not checked, since no kernel relies on it. But if lengths were not checked, a few
+    No kernel relies on the bytes of the new token, so they are not checked. But without a check of lengths, a few
     merges could make a token of more bytes than the vocabulary has.
     """
     if (wrong := compiled.wrong_merge(vocabulary.offsets, merges)) >= 0:

@@ -65,7 +65,7 @@ class Frame:
 
     @classmethod
     def of(cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)) -> Self | None:
-        """Makes the frame; None: a text is left out, repeated or not in order. type_ids: of each text, at first."""
+        """Makes the frame; type_ids: of each text before post-processing; None: a text is lost, repeated or moved."""
         name = "frame", add_special_tokens, type_ids
         return pipeline.engines.once(name, lambda: cls._of(pipeline, add_special_tokens, type_ids))
 

@@ -50,14 +50,14 @@ _FEW_CELLS, CELL_BITS, _MANY_CELLS = 16, 24, 26
 """How many bits the number of a cell (a counter of `Cells`) has: at least, as a rule, and for text of more bytes than
 _MUCH_TEXT. A cell has four bytes. With four cells for each distinct pair, few pairs share a cell."""
 _MUCH_TEXT = 10 << 30
-_FREQUENT, _CELLS_AT_ONCE = 1 << 16, 1 << 20
+_FREQUENT, _CELLS_AT_ONCE = 1 << 16, 1 << 20  # smaller counts are tallied, others sorted; cells that are read together
 _WANTED = 2
 """For k merges, the threshold is the count of the (2 * k)-th most frequent pair: with 24 corpora and sizes, the last
 merge had 1.14 to 1.67 times that count."""
 
 
 def superword_steps(pre_tokenizer: PreTokenizer | None, pattern: str) -> PreTokenizer:
-    """Returns the pre-tokenizer for superwords; ValueError: that for words must end in ByteLevel, and add no space."""
+    """Returns the pre-tokenizer for superwords; ValueError: the given one must end in ByteLevel, and add no space."""
     last = pre_tokenizer
     while isinstance(last, Sequence) and last.pretokenizers:
         last = last.pretokenizers[-1]
@@ -186,7 +186,7 @@ class SecondStage:
     def count_runs(
         self, batches: Iterator[TextBatch], frequent: Bytes, run: Run, report: Report, total: int | None
     ) -> WordCounts:
-        """Counts runs of tokens between rare neighbours; a run is a word of ids. frequent: of `Cells.reaching`."""
+        """Counts runs of tokens between rare neighbours, each as a word of ids; frequent: of `Cells.reaching`."""
 
         def count(batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
             ids, marks = self.tokens.of_slice(batch, start, stop)
@@ -210,7 +210,7 @@ class SecondStage:
         return count_by(lambda _: counter, batches, thread_count(run.threads), named, total, run.memory)
 
     def threshold(self, cells: Cells, wanted: float = 0, below: int | None = None) -> int:
-        """Returns the count of a pair of neighbours from which on no text is cut between them.
+        """Returns the threshold: text is not cut between two tokens that are neighbours this often, or more often.
 
         wanted: how many pairs should reach it for each merge (0: _WANTED); below: it must be lower than this.
         """

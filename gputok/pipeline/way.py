@@ -46,7 +46,7 @@ def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
         return way.whole()._replace(by_steps=True)
     for step in (normalizer, pre_tokenizer):
         way = way if step is None else step.way(way)
-    # A token that is looked for in the normalized text may occur there, but not in the raw text
+    # An added token may occur in the normalized text, but not in the raw text: then the raw text may not be cut
     hidden = normalizer is not None and added.finder(True) is not None
     if way.unit == Unit.UNCUT:
         is_line = way.spaces == SpaceChange.WRITTEN and not hidden
@@ -59,8 +59,7 @@ def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
 def walk_of(way: Way) -> Automaton | None:
     """Returns the automaton that finds the units of a way; None: only a model knows them (LINE), or no walk finds them.
 
-    The automaton for PART is compiled at the first call, not before, since that takes 13 ms: a first short text needs
-    none.
+    The automaton for PART is compiled at the first call, in 13 ms, and not before: a first short text needs none.
     """
     return automaton_of(way.apart) if way.unit == Unit.PART else way.automaton
 

@@ -263,10 +263,10 @@ _users: dict[Device, list[weakref.ref[Kept]]] = {}
 
 
 def _tables_of(pipeline: Pipeline, device: Device) -> _Tables:
-    """Returns the tables of a tokenizer on a device. Of all tokenizers, `Sizes.kept` bytes stay there."""
+    """Returns the tables of a tokenizer on a device, where those of all tokenizers may stay in `Sizes.kept` bytes."""
     engines, users, name = pipeline.engines, _users.setdefault(device, []), ("device", device)
     found: _Tables = engines.once(name, lambda: _Tables(pipeline, device))
-    # Reading and setting slices of lists is atomic. If threads come between, tables are made anew, or kept for longer
+    # Setting a slice of a list is atomic: a thread that comes between makes tables anew, or keeps some for longer
     others = [each for each in users if each() not in (None, engines)]
     users[:] = [*others, weakref.ref(engines)]
     n_bytes = found.n_bytes

@@ -54,7 +54,7 @@ _LATER = 4  # texts after which machine code makes the encodings: its memory wou
 _MOST_BYTES_A_CHARACTER = 4
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode.stepwise` raises the error
 _FEW = 1 << 13  # the most characters, of all texts, to encode them one by one: the way of corpora takes longer to begin
-_FEW_FOR_THREADS = 1 << 18  # the most characters for which it takes longer to begin threads
+_FEW_FOR_THREADS = 1 << 18  # the most characters that one thread encodes before others would have started
 _LONG = 1 << 16  # characters: texts longer on average go the way of corpora, which cuts a text for several threads
 _CHUNK_CHARACTERS = 1 << 16, 1 << 20  # the least and the largest number of characters that a thread encodes at a time
 _LOCKED_BYTES = 1 << 15  # a thread frees the GIL to encode more: for less, getting it back could take much longer
@@ -460,7 +460,7 @@ class Texts:
     def _targets(self, lengths: list[tuple[int, ...]], special: int) -> list[tuple[int, ...]] | None:
         """Returns how many of its tokens each text of some inputs keeps; the same tuple for an input that is not cut.
 
-        None: a cut raises an error, or a text keeps less than the stride: `encode.stepwise` raises the error then.
+        None: `encode.stepwise` must cut, since that raises an error, or a text keeps no more than the stride.
         """
         targets, cut = [*lengths], self.pipeline.truncation
         for n in (1, 2):

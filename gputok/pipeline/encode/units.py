@@ -80,7 +80,7 @@ def _engine(pipeline: Pipeline) -> DocumentEngine:
 
 
 def _lacks_superwords(way: Way) -> bool:
-    """Whether no unit can have several words: lines, where `▁` stands for a space, and words of well-known patterns."""
+    """Whether units have no superwords: lines, where `▁` stands for a space, and the words of well-known patterns."""
     known = itertools.chain(map(compile_pattern, dict.fromkeys(PATTERNS.values())), map(ready_splits, SPLITS))
     is_word = way.unit == Unit.WORD and way.automaton is not None
     return way.unit == Unit.LINE or (is_word and any(one is way.automaton for one in known))
