@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 MOST = 2**63 - 1
 """The largest sum of the counts of all words: then no sum of some of them needs more than 64 bits."""
 _METADATA, _VERSION = b"gputok.word_counts", 2
-_HASH, _PARTITIONS = "word_key/2", 64  # how words are dealt to partitions, and how many these are
-_KEY_SHIFT = np.uint64(64 - 6)  # the upper bits of a word's key number its partition
+_HASH, _PARTITIONS = "word_key/2", 64  # the hash that tells the partition of a word, and how many partitions there are
+_KEY_SHIFT = np.uint64(64 - 6)  # the upper six bits of a word's key are the number of its partition
 _FEW_WORDS = 1 << 16  # a file of fewer words has one row group
 _ROWS_AT_ONCE = 1 << 16
 
@@ -73,7 +73,7 @@ class WordColumns(NamedTuple):
 
 
 class ColumnNames(NamedTuple):
-    """What a file that another program wrote does not say."""
+    """What the caller must say of a file that another program wrote, since the file does not."""
 
     byte_level: bool | None = None  # None: gputok wrote the file
     word: str = "word"
@@ -108,9 +108,9 @@ def write(
     scale: Fraction | int = 1,
     part: str | None = None,
 ) -> None:
-    """Writes a file, or what has a URL, atomically.
+    """Writes a file at a path or URL, atomically.
 
-    partitions: the words of each partition, in the order of their keys, and `sizes` words in each. few_words: a file of
+    partitions: the words of each partition, in the order of their keys; sizes: how many each has. few_words: a file of
     fewer words has one row group, any other file one for each partition with words. scale: what a word of weight 1
     counts for. part: of which part of which corpus the words are, for a file in the work folder of a run.
     """
@@ -166,7 +166,7 @@ def _arrays(words: WordColumns) -> list[Any]:
 
 
 def find_files(source: Any, storage_options: StorageOptions = None) -> list[File]:
-    """The files that a path, URL, folder or glob, or a list of them, names; what engines put beside is left out."""
+    """The files of a path, URL, folder, glob or list, without what engines put beside (`_*`, other than `.parquet`)."""
     files = find(source, storage_options)
     chosen = [file for file in files if not file.name.startswith("_")]
     return [file for file in chosen if file.name.endswith(".parquet")] or chosen
@@ -241,7 +241,7 @@ class CountFile:
             yield words
 
     def _read(self, groups: Sequence[int]) -> Iterator[WordColumns]:
-        """Yields the words of some row groups. What refers to Arrow's memory is deleted, so that it can be freed."""
+        """Yields the words of some row groups. Variables that refer to Arrow's memory are deleted: it can be freed."""
         import pyarrow as pa
 
         if not groups:
@@ -271,7 +271,7 @@ def record_batches(table: Any) -> Iterator[Any]:
 
     if isinstance(table, pa.RecordBatch):
         yield table
-    elif isinstance(table, pa.Table):  # exported, broken arrays would not be found
+    elif isinstance(table, pa.Table):  # not by a stream, in which broken arrays would not be found
         yield from table.to_batches()
     elif hasattr(table, "__arrow_c_stream__"):
         yield from pa.RecordBatchReader.from_stream(table)
@@ -342,7 +342,7 @@ def check(words: WordColumns, where: str, n_before: int = 0) -> None:
     if byte_level:
         return
     at = find_invalid_utf8(data)
-    if at < 0:  # but a word may begin inside a character that the word before began
+    if at < 0:  # all words together are UTF-8, but one may begin inside a character of the word before
         begins = offsets[:-1][offsets[:-1] < offsets[1:]]
         torn = begins[(data[begins] & 0xC0) == 0x80]
         at = int(torn[0]) if len(torn) else -1
@@ -403,7 +403,7 @@ def _scale(value: Any) -> Fraction:
 
 
 def _check_description(description: dict[str, Any]) -> None:
-    """Checks every field but the version. What follows in Python and in machine code takes them as they are."""
+    """Checks every field but the version: the code that uses the fields does not check them again."""
     reading("byte_level", switch, needed(description, "byte_level"))
     reading("scale", _scale, description.get("scale", "1"))
     reading("part", optional(string), description.get("part"))

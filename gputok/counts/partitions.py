@@ -1,15 +1,15 @@
 """Counted words in partitions, so that words which do not fit in memory together are added up one part at a time.
 
-Each word has a key of 64 bits, which depends on its bytes alone (`word_keys`). The first six bits of the key number the
-partition of the word, so that equal words of any two corpora meet in the same partition. These are the low bits of the
-half of the hash that tables don't use. With the bits that choose a slot of a table, a merge was 100 times slower.
+Each word has a key of 64 bits, which depends on its bytes alone (`word_keys`). The first six bits of the key are the
+number of its partition, so that equal words of any two corpora meet in the same partition. These bits are not those
+that choose the slot of a word in a hash table: with those, merging was 100 times slower.
 
 Partitions follow each other in the order of their keys, and so do the words in them: added-up words are in the same
 order no matter when a table was spilled, and by how many threads.
 
-    Tally       counts words in a table, which is spilled when it outgrows a budget
+    Tally       counts words in a table, whose words are spilled (written to a temporary file) if it outgrows a budget
     added_up    the words of several sources, each word once, in the order of the keys
-    collected   such words as arrays, in memory or in a temporary file
+    collected   the result of `added_up` as arrays, in memory or in temporary files
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ if TYPE_CHECKING:
 BITS = 6
 N_PARTITIONS = 1 << BITS
 
-_DEEPEST = 54  # no table is spilled if its words were dealt by this many bits of their keys
+_DEEPEST = 54  # no table is spilled if its words have this many bits of their keys in common
 # Tables get this share of the memory limit; text, buffers and growing tables get the rest
 _TABLES_SHARE = 0.6
 _SLOTS = 1 << 16  # slots of a new table; with the words it takes 3.5 MB
-_RESULTS_SHARE = 0.25  # partitions that wait for their turn get this share of the memory limit
+_RESULTS_SHARE = 0.25  # partitions that are added up, but not yet yielded, get this share of the memory limit
 _WORD_BYTES = 32  # about how many bytes a word of a source takes
 _SPILLED_WORDS = 1 << 18  # words that are dealt at a time, in 20 MB
 _LEAST_SPILLED = 1 << 12
-_BYTES_A_WORD = 512  # of the limit of a table, if it has one, for each word that is dealt at a time
+_BYTES_A_WORD = 512  # bytes of a table's budget, if it has one, for each of the words that are dealt at a time
 _FEW_WORDS = 1 << 17  # words that are read together to see whether they are in the order of their keys
 
 
@@ -64,7 +64,7 @@ def table_budget(memory: MemoryLimit, threads: int) -> tuple[int, int]:
 
 
 def dealt(words: WordColumns, skip: int = 0) -> Iterator[WordColumns]:
-    """The words of each of the 64 partitions, in the order in which they were; skip: bits of the key to leave out."""
+    """The words of each of the 64 partitions, in their old order; skip: first bits of the keys to pass over."""
     keys = word_keys(words.data, words.offsets)
     keys <<= np.uint64(skip)
     keys >>= np.uint64(64 - BITS)
@@ -102,7 +102,7 @@ def merged(lists: Sequence[WordColumns]) -> WordColumns:
 
 
 def share(words: WordColumns, number: int, n_shares: int) -> WordColumns:
-    """One of several shares of words in the order of their keys: those of some partitions, without a copy."""
+    """Share `number` of `n_shares` of words that are in the order of their keys: whole partitions, without a copy."""
 
     def key(i: int) -> int:
         return int(word_keys(words.data, words.offsets[i : i + 2])[0])
@@ -136,7 +136,7 @@ def slices(words: WordColumns, ends: Sequence[int]) -> Iterator[WordColumns]:
 
 
 def let_go(words: WordColumns) -> None:
-    """Takes words in temporary files, which can be read again, out of this process's memory."""
+    """Takes words that are mapped from temporary files out of memory; they are read again when they are used."""
     for array in words[:3]:
         temporary.let_go(array)
 
@@ -153,9 +153,9 @@ class InMemory:
 
 
 class Tally:
-    """Words and their counts in a table. If it outgrows the budget, its words are written to a file, and forgotten.
+    """Words and their counts in a table. If it outgrows the budget, its words go to a file, and the table is emptied.
 
-    Kernels that count take `table` and `make_room`, and give the table that is to be kept.
+    Functions that count take `table` and `make_room`, and return the table that replaces `table`.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class Tally:
         *,
         of_text: bool = False,
     ) -> None:
-        """budget: bytes of the table; skip: bits of the key that all words share; of_text: `count_text` fills it."""
+        """budget: bytes of the table; skip: first bits of the key, which all words share; of_text: see `_columns`."""
         self.byte_level, self._memory, self._budget, self._skip = byte_level, memory, budget, skip
         self._of_text, self._total = of_text, 0
         self.table = self._new_table()
@@ -180,12 +180,12 @@ class Tally:
         return new_table(capacity, 8 * capacity)
 
     def make_room(self, table: WordTable) -> WordTable:
-        """A table with room for what the last stage wanted: the same one larger, or without its words."""
-        is_empty = table.state[N_WORDS] == 0  # a word larger than the budget must find room
+        """Returns a table with the room that a kernel has asked for: this one, larger or emptied, or a new one."""
+        is_empty = table.state[N_WORDS] == 0  # enlarged beyond the budget: it must have room for one word at least
         if self._memory is None or self._budget is None or is_empty:
             return enlarged(table)
         n_bytes = n_bytes_of(*wanted(table))
-        if n_bytes <= self._budget and n_bytes <= self._memory.left:  # beside the old table
+        if n_bytes <= self._budget and n_bytes <= self._memory.left:  # for a while, both tables are in memory
             return enlarged(table)
         self._spill(table, self._memory)
         if n_bytes_of(len(table.slots), len(table.arena)) > self._budget or self._memory.left < 0:
@@ -201,7 +201,7 @@ class Tally:
         self.table = count_pieces(words.data, start, end, words.counts, 0, self.table, self.make_room)
 
     def source(self) -> WordSource:
-        """All words by partition, on disk if there is a limit; the table is given up."""
+        """All words by partition, on disk if there is a limit. The tally can't be used after that."""
         table = self.table
         del self.table
         return InMemory(self._columns(table)) if self._memory is None else self._spill(table, self._memory)
@@ -214,7 +214,7 @@ class Tally:
         return self.spilled
 
     def words(self) -> Iterator[WordColumns]:
-        """All words, each once, in the order of their keys; the tally is given up."""
+        """All words, each once, in the order of their keys. The tally can't be used after that."""
         if self.spilled is None:
             yield in_key_order(self._columns(self.table))
             return
@@ -228,11 +228,11 @@ class Tally:
             yield from tally.words()
 
     def _columns(self, table: WordTable) -> WordColumns:
-        """The words of a table but for the end of a document, and those whose counts add up to 0."""
+        """The words of a table, but not those whose count is 0, nor (`of_text`) END_OF_TEXT, which ends documents."""
         return next(self._some(table, max(1, len(table.offsets))))
 
     def _some(self, table: WordTable, most: int) -> Iterator[WordColumns]:
-        """The same, `most` words at a time: what is made of all words at once is nearly as large as the table."""
+        """As `_columns`, `most` words at a time: arrays of all words together are nearly as large as the table."""
         n_words, n_bytes = int(table.state[N_WORDS]), int(table.state[N_BYTES])
         data, all_counts = table.arena[:n_bytes], counts(table)
         for first in range(0, max(n_words, 1), most):
@@ -250,7 +250,7 @@ class Tally:
 
 
 class Tallies(dict[bool, Tally]):
-    """A tally of byte-level words, True, and one of others, each made when it is asked for, by arguments of `Tally`."""
+    """Tallies by key: True: that of byte-level words, False: of others. Each is made when it is first asked for."""
 
     def __init__(self, memory: MemoryLimit | None, budget: int | None, *, of_text: bool = False) -> None:
         super().__init__()
@@ -266,7 +266,7 @@ class Tallies(dict[bool, Tally]):
         return cls(memory, None if memory is None else table_budget(memory, 1)[1])
 
     def add(self, words: WordColumns) -> None:
-        """Adds counts; those without words, as of an empty file, are of the kind that the others are."""
+        """Adds counts. Those without words, as of an empty file, make no tally, whether called byte-level or not."""
         if len(words.counts):
             self[words.byte_level].add(words)
 
@@ -309,10 +309,10 @@ def added_up(
 ) -> Iterator[WordColumns]:
     """The words of all sources, each once, with the sum of its counts, in the order of the keys.
 
-    They come a partition or less at a time, few words all at once; after each: report("add up", partitions, 64).
+    Yields a partition or less at a time, or few words all at once; calls report("add up", partitions done, 64).
     """
     n_words = sum(source.n_words for source in sources)  # at most
-    if n_words <= _FEW_WORDS and memory is None:  # one table sorts them sooner than threads would start
+    if n_words <= _FEW_WORDS and memory is None:  # one table adds them up sooner than threads would start
         few = Tally(byte_level)
         for number, source in itertools.product(range(N_PARTITIONS), sources):
             for words in source.partition(number):
@@ -363,7 +363,7 @@ _ADDED_UP = "adding up word counts"
 
 
 class _Growing:
-    """An array in memory that is written at its end, as a TemporaryFile is. A large one grows where it is."""
+    """An array in memory with the methods of a TemporaryFile, to be written at its end."""
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
         self._array: npt.NDArray[Any] = np.empty(1 << 10, dtype)

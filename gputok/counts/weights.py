@@ -5,9 +5,9 @@ So a weight is a decimal, and all weights are brought to whole numbers without a
 3, 17 and 125. A word's count is the sum of whole weight x count over the sources.
 
 Trainers see the text of each source as often as its whole weight says. Thresholds (`min_frequency`, `min_count`) are in
-occurrences in a source of weight 1, whatever the whole weights are: `WordCounts.threshold` multiplies them by what a
-weight of 1 became. With a temperature, the source of the most text has weight 1. The threshold 0 leaves nothing out; 1
-leaves out what sources of weights below 1 have so rarely that it counts less than one occurrence.
+occurrences in a source of weight 1, whatever the whole weights are: `WordCounts.threshold` multiplies them by the whole
+weight that 1 became. With a temperature, the source of the most text has weight 1. The threshold 0 leaves nothing out;
+1 leaves out words that count less than one occurrence, since only sources of weights below 1 have them, and rarely.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DIGITS = 50
 
 
 def whole_weights(weights: Sequence[Any]) -> tuple[list[int], Fraction]:
-    """Brings weights to whole numbers without a common factor; returns also what a weight of 1 became.
+    """Brings weights to whole numbers without a common factor; also returns the number (Fraction) that 1 became.
 
     Weights are decimals as strings ("0.3"), or numbers, read as Python shows them. ValueError: one is not above 0.
 
@@ -53,8 +53,8 @@ def temperature_weights(sizes: Sequence[int], temperature: float | str) -> tuple
     """The whole weights by which sources have the shares p ** temperature, instead of the shares p of their sizes.
 
     Of all whole weights whose ratios are within 1 % of the wanted ones, the smallest are taken: large weights would
-    cost memory in training. The numbers are computed by `decimal`, so they are the same on each machine. The last of
-    the results is the weight of the source of the most text, whose weight is 1.
+    cost memory in training. The numbers are computed by `decimal`, so they are the same on each machine. The second
+    result is the whole weight of the source of the most text, which stands for a weight of 1.
 
     A temperature of 0 counts all sources alike, 1 each by its size; 0.5 and 0.3 are usual (Conneau et al. 2020 call it
     alpha). Raises ValueError if it is not a number from 0 to 1.
@@ -74,7 +74,7 @@ def temperature_weights(sizes: Sequence[int], temperature: float | str) -> tuple
         shares = [context.power(size, power) if size else decimal.Decimal(0) for size in sizes]
         least = min((share for share in shares if share), default=decimal.Decimal(1))
         wanted = [Fraction(share / least) for share in shares]
-    # The smallest wanted weight is 1, and 50 times as much is within 1 % of a whole number
+    # Ends by factor 50: the smallest wanted weight is 1, and 50 times any larger one is within 1 % of a whole number
     for factor in range(1, 51):
         whole = [max(1, round(factor * weight)) for weight in wanted]
         if all(

@@ -76,7 +76,7 @@ class WordCounts:
 
     @classmethod
     def of_checked(cls, words: WordColumns, scale: Fraction | int = 1) -> Self:
-        """Word counts of arrays that were made or checked here: of large ones, checks take a twentieth of training."""
+        """Makes counts of arrays that gputok made or checked: checking large ones takes a twentieth of training."""
         made = object.__new__(cls)
         made.__dict__.update(words._asdict(), scale=scale)
         return made
@@ -99,9 +99,10 @@ class WordCounts:
         return len(difference) == 0  # a word whose counts add up to 0 is left out
 
     def threshold(self, times: int) -> int:
-        """The count, at most 2**62, of what occurs `times` times in a source of weight 1 (`gputok.counts.weights`).
+        """The count, at most 2**62, of a word that occurs `times` times in a source of weight 1 (`counts.weights`).
 
-        All trainers, `at_least` and `Tokenizer.extend` take their `min_frequency` or `min_count` by it.
+        Trainers, `at_least` and `Tokenizer.extend` compare counts with the threshold of their `min_frequency` or
+        `min_count`.
 
         Example:
             >>> one, other = WordCounts.from_dict({"hug": 1}), WordCounts.from_dict({"pug": 2})
@@ -131,9 +132,9 @@ class WordCounts:
         return WordCounts.of_checked(partitions.collected(frequent, self.byte_level, None), self.scale)
 
     def sizes_by_count(self, most: int) -> tuple[Counts, Counts]:
-        """The number of words that occur c times, and their bytes, for c up to `most`; the last holds all beyond, too.
+        """The number of words that occur c times, and their bytes, for c up to `most`; the last items include larger c.
 
-        Words with weights occur c times if they pass `at_least(c)`, and not `at_least(c + 1)`.
+        If counts are weighted, a word occurs c times if `at_least(c)` keeps it, and `at_least(c + 1)` does not.
 
         Returns:
             Two arrays, int64[most + 1].
@@ -268,11 +269,11 @@ class WordCounts:
         files: Sequence[CountFile] = (),
         report: Report | None = None,
     ) -> WordCounts:
-        """The words of all tallies, which are given up, and of files, whose words are byte-level if all others are."""
+        """The words of tallies, which can't be used later, and of files, which are byte-level if all tallies are."""
         byte_level = bool(tallies) and all(tally.byte_level for tally in tallies)
         same = [tally for tally in tallies if tally.byte_level == byte_level]
         for other in tallies:
-            if other.byte_level != byte_level:  # beside words as text, byte-level words become text, too
+            if other.byte_level != byte_level:  # if only some words are byte-level, these are spelled out
                 for words in other.words():
                     same[0].add(cls.of_checked(words).spelled_out().columns())
         if len(same) == 1 and not files and same[0].spilled is None:
@@ -283,7 +284,7 @@ class WordCounts:
         return cls.of_checked(partitions.collected(parts, byte_level, memory))
 
     def columns(self) -> WordColumns:
-        """The arrays, as the functions of the rooms below take them."""
+        """The arrays, as functions of `gputok.counts` and `gputok.kernels` take them."""
         return WordColumns(self.data, self.offsets, self.counts, self.byte_level)
 
     def spelled_out(self) -> WordCounts:
@@ -359,7 +360,7 @@ class WordCounts:
                 )
         if len(files) == 1 and files[0].is_distinct and memory is None:
             return cls.of_checked(partitions.collected(files[0].batches(), files[0].byte_level, None), scale)
-        # The file of an empty corpus does not tell whether its words are bytes
+        # A file without words, of an empty corpus, has no say in whether the words are byte-level
         files = [file for file in files if file.n_words] or files
         all_byte_level = all(file.byte_level for file in files)
         if memory is not None and files:

@@ -1,4 +1,4 @@
-"""Says what a tokenizer is, and which way its texts take on the CPU and on a GPU, and why."""
+"""Describes a tokenizer, and says how its texts are encoded and counted, on the CPU and on a GPU, and why."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _APART = {
 
 
 def ways(pipeline: Pipeline) -> dict[str, str]:
-    """Explains which way the texts of a tokenizer (its `Tokenizer.pipeline`) take on the CPU.
+    """Explains which of the ways that `gputok.pipeline` lists the texts of a `Tokenizer.pipeline` take on the CPU.
 
-    Returns a sentence for each of "short texts", "other texts" (longer ones and corpora) and "count words". It begins
-    with the name of the way that most texts take, and says which texts take another one.
+    Returns a sentence for each of "short texts", "other texts" (longer ones and corpora) and "count words". Each begins
+    with the name of the way that most texts take, and then says which texts take another way.
 
     Example:
         >>> from gputok import Tokenizer, models
@@ -38,10 +38,11 @@ def ways(pipeline: Pipeline) -> dict[str, str]:
 
 
 def facts(pipeline: Pipeline) -> dict[str, Any]:
-    """Says what a tokenizer is: name -> text, number or list.
+    """Describes a tokenizer: the name of a fact -> a text, number, list or dictionary, or None.
 
-    These are the model, its tokens and merges, special and other added tokens, the normalizer, the pre-tokenizer and
-    the patterns that it cuts by, post-processor, decoder, and the SHA-256 that manifests have.
+    The facts are the model, how many tokens and merges it has, special and other added tokens, the normalizer, the
+    pre-tokenizer and the patterns that it cuts by, the post-processor, the decoder, and the SHA-256 of the tokenizer,
+    which is also in the manifest of encoded files.
 
     Example:
         >>> from gputok import Tokenizer, models
@@ -92,7 +93,7 @@ _JOINED = (
     ", also in lists of words; pairs take the steps, since the post-processor does not put both texts in order",
     ", also in pairs and lists of words",
 )
-"""By how many texts an input can have."""
+"""What `_short` says of pairs and lists of words; the index is how many texts an input can have (`Texts.joins`)."""
 _RANDOM = "the model may encode the same word in different ways"
 
 
@@ -114,7 +115,7 @@ def _other(pipeline: Pipeline) -> str:
 
 
 def _why_whole(pipeline: Pipeline) -> str:
-    """Returns why no text may be taken apart."""
+    """Returns why no part of a text can be encoded alone, so that all steps get whole texts."""
     way = pipeline.way
     if way.unit == Unit.LINE:
         return "the tokens of the model leave no character beside which text may be cut"
@@ -126,7 +127,7 @@ def _why_whole(pipeline: Pipeline) -> str:
 
 
 def _count(pipeline: Pipeline) -> tuple[str, str]:
-    """Says how words are counted on the CPU, and where if a CUDA device is requested."""
+    """Returns how words are counted on the CPU, and where they are counted if a CUDA device is requested."""
     way, normalizer, added = pipeline.way, pipeline.normalizer, bool(pipeline.added.tokens)
     around = "; batches with an added token take the steps" if added else ""
     on_cpu = "; on the CPU, text around an added token" if added else ""

@@ -37,8 +37,8 @@ class AddedVocabulary:
         ids: the ids by content.
         special: the contents of the special tokens.
         encode_special_tokens: True: special tokens are not looked for in text.
-        normalized: the normalized contents by id, of tokens with `normalized` whose content that changes.
-        names: the texts of ids that `Pipeline.names` last made with these tokens.
+        normalized: id -> normalized content, of the tokens with `normalized` whose content the normalizer changes.
+        names: the `Names` that `Pipeline.names` made last for these tokens, for other pipelines that have them, too.
         largest: the largest id, or -1.
     """
 
@@ -53,17 +53,18 @@ class AddedVocabulary:
         self.largest = -1
         self._listed: _Columns | None = None
         self._made: dict[Hashable, Any] = {}
-        # Of the tokens before these: what was made, and the ids that have come since
+        # Key of `derive` -> the value for an earlier vocabulary, and the ids of the tokens that were added since
         self._earlier: dict[Hashable, tuple[Any, list[int]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns the tokens; what was derived from them is made again where it is needed."""
+        """Returns the tokens without the values that were derived from them: these are made anew when needed."""
         return vars(self._copy())
 
     def derive(self, key: Hashable, make: Callable[[Any, Iterable[int]], Any]) -> Any:
-        """Returns what was kept by this name, or else what `make` makes, and keeps it.
+        """Returns the value that is stored under a key; the first call makes it by `make`, and stores it.
 
-        make: called with what was made of earlier tokens, and the ids of those that came since; or with None, and all.
+        make: called with the value of an earlier vocabulary, and the ids of the tokens that were added since then; if
+        there is no such value, with None and all ids.
         """
         if key not in self._made:
             self._made[key] = make(*self._earlier.get(key, (None, self.tokens)))
@@ -77,7 +78,7 @@ class AddedVocabulary:
             "ids": sorted(self.ids.items()),
             "special": sorted(self.special),
             "normalized": sorted(self.normalized.items()),
-            # tokens in the order in which they were added: of those with the same text, one is found
+            # ids in the order in which tokens were added, which decides which of those with the same text is found
             "order": [*self.tokens] if len({*map(self.pattern, self.tokens)}) < len(self.tokens) else None,
         }
 
@@ -95,9 +96,10 @@ class AddedVocabulary:
     def with_tokens(
         self, tokens: list[AddedToken], model: Model, normalizer: Normalizer | None = None
     ) -> tuple[AddedVocabulary, int]:
-        """Adds tokens, which nothing else changes, with the id of the content in the model, or else the next free id.
+        """Adds tokens, each with the id that its content has in the model, or else with the next free id.
 
-        Returns the new vocabulary, and how many tokens with content did not exist before with the same options.
+        tokens: they are not copied, so that nobody may change them later. Returns the new vocabulary, and how many
+        tokens with content did not exist before with the same options.
         """
         contents = [token.content for token in tokens]
         in_model = model.vocabulary.find(contents)
@@ -132,7 +134,7 @@ class AddedVocabulary:
         new._normalize(changed, normalizer)
         if not replaces:
             made = {key: (value, list[int]()) for key, value in self._made.items()}
-            # After more, all is made anew: else each of many tokens that come one by one would copy all before it
+            # With more ids, a value is made anew: else, if many tokens come one by one, each would copy all ids before
             new._earlier = {
                 key: (value, [*since, *changed])
                 for key, (value, since) in (self._earlier | made).items()
@@ -141,7 +143,7 @@ class AddedVocabulary:
         return (new, n_added) if n_added else (self, 0)
 
     def renormalized(self, normalizer: Normalizer | None) -> AddedVocabulary:
-        """Returns the same tokens, whose contents another normalizer normalizes."""
+        """Returns the same tokens, with the `normalized` contents of another normalizer."""
         new = self._copy()
         new.normalized = {}
         new._normalize(new.tokens, normalizer)
@@ -159,7 +161,7 @@ class AddedVocabulary:
     def encoding_special_tokens(self, value: bool) -> AddedVocabulary:
         """Returns the same tokens with another value of `encode_special_tokens`."""
         new = AddedVocabulary()
-        new.__dict__.update(self.__dict__)  # the derived values hold for both
+        new.__dict__.update(self.__dict__)  # both share derived values: if the option matters, it is in the key
         new.encode_special_tokens = value
         return new
 
@@ -208,9 +210,10 @@ class AddedVocabulary:
         return finder.cut(pieces)
 
     def shown_verbatim(self, vocabulary: Vocabulary) -> list[int]:
-        """The ids of tokens that `Encoding.tokens` shows as the text that they cover, not by `Names.spelling`.
+        """Returns the ids of added tokens that `Encoding.tokens` shows as the text they cover, not by `Names.spelling`.
 
-        These may cover white space, have another content when normalized, or an id of another text of the vocabulary.
+        Such a token may cover white space beside its content (`lstrip`, `rstrip`), or its content changes when it is
+        normalized, or its id has another text in the vocabulary.
         """
         return self.derive(vocabulary, functools.partial(self._verbatim, vocabulary))
 
@@ -221,7 +224,7 @@ class AddedVocabulary:
             odd |= normalized & np.isin(ids, [*self.normalized])
         inside = np.flatnonzero(ids <= vocabulary.ids.max(initial=0)).tolist()
         some = [(i, token_id, contents[i]) for i, token_id in zip(inside, ids[inside].tolist(), strict=True)]
-        # All at once, where the vocabulary has another text for no id
+        # All contents at once, unless tokens share ids: then a content can have an id whose name is another text
         found = vocabulary.find([] if len(vocabulary.shared) else [content for _, _, content in some])
         for (i, token_id, content), same in zip_longest(some, found):
             odd[i] |= token_id != same and vocabulary.name(token_id) not in (None, content)
@@ -244,7 +247,7 @@ class AddedVocabulary:
         return self.extract(pieces, normalized=True)
 
     def may_occur(self, text: Bytes) -> bool:
-        """Returns False if no added token is found in any part of a text that no normalizer changes."""
+        """Returns False if no added token occurs anywhere in a text; only for a text that no normalizer changes."""
         finders = map(self.finder, (False, True))
         return any(finder.finds_any(text) for finder in finders if finder is not None)
 
@@ -273,7 +276,8 @@ class AddedVocabulary:
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-_FEW = 1 << 10  # the most tokens, besides a 64th of all, that are copied where more are added; above that, all are
+# When tokens are added, at most this many of the latest tokens, and a 64th of the earlier ones, are copied; else all
+_FEW = 1 << 10
 
 
 def flat(known: MutableMapping[_Key, _Value]) -> dict[_Key, _Value]:
@@ -285,7 +289,7 @@ def flat(known: MutableMapping[_Key, _Value]) -> dict[_Key, _Value]:
 
 
 def _layered(known: MutableMapping[_Key, _Value]) -> MutableMapping[_Key, _Value]:
-    """Returns a copy for more entries. It shares the memory of most of them, which don't change."""
+    """Returns a copy to which entries can be added. Most old entries are in memory that both share and never change."""
     last: MutableMapping[_Key, _Value] = {}
     first = known
     if isinstance(known, ChainMap):
@@ -296,33 +300,34 @@ def _layered(known: MutableMapping[_Key, _Value]) -> MutableMapping[_Key, _Value
 
 
 class _Columns(NamedTuple):
-    """Some tokens."""
+    """The ids, contents and options of some tokens, by column."""
 
     ids: npt.NDArray[np.int64]  # int64[n]
     contents: Sequence[str]
     switches: npt.NDArray[np.bool_]  # bool[4, n]: normalized, single_word, lstrip, rstrip
 
 
-_MANY_PIECES = 64  # the fewest pieces that are looked through as one text before each is
+_MANY_PIECES = 64  # with so many pieces, their text is searched as a whole before each piece is
 _SHORT = 1 << 10  # in a text of fewer bytes, Python looks for first bytes of tokens before it calls a kernel
 
 
 class _Finder(NamedTuple):
     """Added tokens as a trie over bytes; see kernels/cpu/find_tokens.py.
 
-    Later tokens are added to the same trie, of which each finder sees as many strings as it has options.
+    A finder for more tokens adds them to the same trie. Tokens have numbers in the trie, in the order of `options`; a
+    finder ignores those from len(options) on.
     """
 
     ids: npt.NDArray[np.int64]  # int64[n_tokens]
     options: npt.NDArray[np.uint8]  # uint8[n_tokens]
-    word_bits: npt.NDArray[np.uint8]  # of `word_bits` if a token asks for them, else uint8[0]
-    edges: npt.NDArray[np.uint64]  # of `grow_trie`
-    n_nodes: list[int]  # of the trie; empty: another finder has added its tokens to it
+    word_bits: npt.NDArray[np.uint8]  # the result of `word_bits` if a token has `single_word`, else uint8[0]
+    edges: npt.NDArray[np.uint64]  # the trie, of `grow_trie`
+    n_nodes: list[int]  # one number, of the nodes of the trie; empty: a later finder has added its tokens to the trie
     first: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]  # the first bytes of tokens, see first_bytes
 
     @classmethod
     def of(cls, earlier: _Finder | None, ids: Positions, texts: Sequence[str], options: Bytes) -> _Finder | None:
-        """Returns what finds these tokens and earlier ones; None: it can't be made of the earlier one."""
+        """Makes a finder of these tokens and those of `earlier`; None: they can't be added to its trie."""
         from gputok.kernels.cpu.find_tokens import SINGLE_WORD, first_bytes
         from gputok.kernels.cpu.trie import ROOT, grow_trie, new_edges
 
@@ -366,7 +371,8 @@ class _Finder(NamedTuple):
     def may_find(self, pieces: Pieces) -> bool:
         """Returns False if no piece contains a token, or the text is short and has none of the first bytes of tokens.
 
-        A corpus is looked through as one text, in a twentieth of the time of lines, also for what lies across pieces.
+        Many pieces are searched as one text, in a twentieth of the time for lines one by one. So a token that lies
+        across two pieces also gives True.
         """
         from gputok.kernels.cpu.find_tokens import FEW, ONE_PAIR
 
@@ -397,7 +403,7 @@ class Names:
 
     def __init__(self, vocabulary: Vocabulary, added: AddedVocabulary) -> None:
         self.vocabulary = vocabulary
-        # Not `added`, which keeps these names
+        # Without a reference to `added`, which refers to this object: a circle would keep both alive
         tokens, normalized, self._largest = added.tokens, added.normalized, added.largest
 
         def in_encodings(token_id: int) -> str | None:

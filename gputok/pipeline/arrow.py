@@ -36,7 +36,7 @@ def _pipeline(state: bytes) -> Pipeline:
 
 
 class _OnBatches:
-    """The methods that both kinds have."""
+    """The method that WordCounter and CorpusEncoder share."""
 
     def of_table(self: Any, table: Any) -> Table:
         """Like a call, for engines that pass one table (or data frame of pandas or polars) and expect a table."""

@@ -1,9 +1,10 @@
-"""Compiled tokenizers: a tokenizer.json whose vocabulary and merges are arrays, with the hash tables of a first text.
+"""Compiled tokenizers: a tokenizer.json whose vocabulary and merges are arrays, with the hash tables for encoding.
 
-A file has COMPILED, a stamp that tells who can read it, a checksum of all that follows, the length of a JSON object,
-this object (`tokenizer`: the tokenizer.json without its vocabulary and merges; `arrays`: the type, the shape and the
-place of each), and the arrays. Who can write a file can give anything the right checksum, so all that kernels index
-memory by is checked as well: a table that is wrong and passes gives wrong ids, and nothing worse.
+A file has, in this order: `serialize.COMPILED`, a stamp that tells which gputok can read the file, a checksum of all
+that follows, the length of a JSON object, this object (`tokenizer`: the tokenizer.json without its vocabulary and
+merges; `arrays`: the type and the shape of each array, and where it begins), and the arrays. Anyone who can write a
+file can also give it the right checksum. So all numbers by which kernels index memory are checked, too: a wrong table
+that passes these checks gives wrong ids, and nothing worse.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ _lookup: Any = lookup
 _trie: Any = trie
 _FORMAT = 2
 _STAMP, _SUM, _SIZE, _OBJECT = 16, 64, 72, 80
-"""Where the parts of a file begin."""
-_ALIGNED = 64
-_OTHERS_WRITE = 0o022
-_LEAST_SLOTS = 4  # slots of pairs that are read together: a table has no fewer
+"""The bytes of a file at which the stamp, the checksum, the length of the JSON object, and this object begin."""
+_ALIGNED = 64  # each array begins at a multiple of this many bytes
+_OTHERS_WRITE = 0o022  # bits of a file's mode: its group or all users may write it
+_LEAST_SLOTS = 4  # a kernel reads so many slots of a table of pairs together, and no table has fewer
 
 
 def packed(pipeline: Pipeline) -> Bytes:
     """Returns the bytes of the compiled tokenizer: uint8[n_bytes]. They depend on nothing but the tokenizer.json."""
     text = b"".join(serialize.tokenizer_json(pipeline, pretty=False))
     pipeline = serialize.read_pipeline(text, "this tokenizer")
-    texts_of(pipeline)  # which makes the tables that a first text needs
+    texts_of(pipeline)  # makes the tables that the first text of a process needs
     tables, model = _tables_of(pipeline), pipeline.model.fields()
     form = serialize.form_of(pipeline, {key: item for key, item in model.items() if not isinstance(item, Packed)})
     form["added_tokens"] = [token["content"] for token in form["added_tokens"]]
@@ -68,10 +69,10 @@ def packed(pipeline: Pipeline) -> Bytes:
 
 
 def memory_of(path: str | os.PathLike[str]) -> Bytes:
-    """Returns the bytes of a local file: uint8[n_bytes]. Writing to them changes no file.
+    """Returns the bytes of a local file: uint8[n_bytes]. Writing to this array does not change the file.
 
-    If only its owner can write the file, and this is the user or root, the file is mapped, and processes share its
-    memory. What others can write is copied: they could cut it off, or change it after it was checked.
+    If only the owner can write the file, and the owner is the user of this process or root, the file is mapped, so that
+    processes share its memory. Any other file is read: other users could shorten or change it after it was checked.
     """
     with opened(path) as file:
         state = os.fstat(file.fileno())
@@ -83,7 +84,7 @@ def memory_of(path: str | os.PathLike[str]) -> Bytes:
 def read(memory: Bytes, source: str) -> Pipeline:
     """Reads what `packed` has written; raises ValueError if it is damaged, or from another version.
 
-    memory: uint8[n_bytes], which may be written to; the pipeline keeps it. source: the file, with which errors begin.
+    memory: uint8[n_bytes], writable; the pipeline keeps it. source: the name of the file, with which errors begin.
     """
     anew = f"make it anew from its tokenizer.json: gputok convert tokenizer.json {source}"
     stamp = memory[_STAMP:_SUM].tobytes()
@@ -126,7 +127,10 @@ def _aligned(n_bytes: int) -> int:
 
 @functools.cache
 def _stamp() -> bytes:
-    """Returns what must be the same where a file is written and read; small tables tell whether kernels hash alike."""
+    """Returns what must be the same where a file is written and where it is read: version, byte order, format, hashing.
+
+    Hashing: a checksum of small hash tables tells whether the kernels of both hash alike.
+    """
     data, offsets = pack(["a", "in", "the", "words", "tokenizers"])
     few = np.arange(5)
     strings, pairs = lookup.index_strings(data, offsets), _lookup.index_pairs(few, few[::-1], few, 9)
@@ -154,7 +158,7 @@ def _tables_of(pipeline: Pipeline) -> dict[str, list[Array]]:
             table: Any = vars(owner).get(name)
             if table is not None:
                 parts = [table] if hasattr(table, "dtype") else [*table[: len(_FORMS[name])]]
-                with contextlib.suppress(WrongValue):  # an automaton of another kind
+                with contextlib.suppress(WrongValue):  # an automaton that `_cuts` does not accept is left out
                     _CHECKS[name](owner, *parts)
                     found[name] = parts
     return found
@@ -167,7 +171,7 @@ class _Tables:
         self._memory, self._places = memory, places if is_object(places) else {}
 
     def __getitem__(self, name: str) -> list[Array] | None:
-        """Returns the arrays of a table, in their forms; None: the file has none of this name."""
+        """Returns the arrays of a table, of the types and shapes of `_FORMS`; None: the file has no such table."""
         places = self._places.get(name)
         if not places:
             return None
@@ -185,7 +189,7 @@ class _Tables:
         return part.view(wanted).reshape(shape)
 
     def give(self, owner: Vocabulary | Model) -> None:
-        """Gives an object its derived values that the file has, after a check."""
+        """Sets those derived values of a vocabulary or a model that the file has, after a check."""
         for name in owner.stored:
             if arrays := self[name]:
                 vars(owner)[name] = _CHECKS[name](owner, *arrays)
@@ -221,7 +225,7 @@ def _vocabulary(data: Bytes | None, offsets: Positions | None, ids: Ids | None) 
 
 
 def _added(contents: Any, switches: Array | None) -> list[AddedToken]:
-    with contextlib.suppress(TypeError, ValueError):  # other columns than contents
+    with contextlib.suppress(TypeError, ValueError):  # contents that are no list, or not as many as rows of switches
         made = None if switches is None else tokens_of_columns(contents, *(switches > 0).T.tolist())
         if made is not None:
             return made
@@ -237,9 +241,10 @@ def _scored(vocabulary: Vocabulary, scores: Array) -> Any:
 
 
 def _merges(vocabulary: Vocabulary, merges: Array, slots: Array | None = None) -> JoinedMerges:
-    """Checks numbers and lengths: whether a third token spells the first two side by side, no kernel relies on.
+    """Checks the numbers of the tokens of each merge, and that the new token is as long as the other two together.
 
-    Without the lengths, few merges could make a token of more bytes than there are.
+    No kernel relies on the bytes of the new token, so they are not checked. But without a check of lengths, a few
+    merges could make a token of more bytes than the vocabulary has.
     """
     if (wrong := compiled.wrong_merge(vocabulary.offsets, merges)) >= 0:
         raise WrongValue(f"merge {wrong} joins other tokens than it makes")
@@ -253,7 +258,7 @@ def _merges(vocabulary: Vocabulary, merges: Array, slots: Array | None = None) -
 
 
 def _check_table(slots: Array, *numbers: Any) -> None:
-    """Checks that some slot of a hash table is free, and what `free_slots` checks; numbers: its arguments."""
+    """Checks that some slot of a hash table is free, and what `free_slots` checks; numbers: its other arguments."""
     if not len(slots) or len(slots) & len(slots) - 1 or compiled.free_slots(slots, *numbers) < 1:
         raise WrongValue("it has a wrong hash table")
 
@@ -270,7 +275,7 @@ def _byte_strings(model: Model, slots: Array, data: Bytes, offsets: Positions) -
 
 
 def _edges(model: Model, edges: Array) -> Array:
-    """Checks a trie, which must end in ids of tokens; above them, 0 is for no token."""
+    """Checks a trie: the upper half of an edge's value must be 0 (no token ends there), or the id of a token + 1."""
     vocabulary = model.vocabulary
     _check_table(edges, 0, 32, 32, range(int(vocabulary.ids.max(initial=0)) + 2))
     if not vocabulary.in_order:
@@ -290,7 +295,10 @@ def _byte_ranks(model: BPE, ranks: Array) -> Array:
 def _cuts(
     model: BPE, ascii_class: Array, page: Array, member: Array, delta: Array, accept: Array, strong: Array
 ) -> Any:
-    """Checks the automaton of `safe_cuts`: states but the first accept where they don't go on, so all matches stay."""
+    """Checks the automaton of `safe_cuts`, whose matches must cover any text without gaps.
+
+    So each character leads on from the first state, and any other state accepts exactly where it does not lead on.
+    """
     (n, width), dead = delta.shape, delta == DEAD
     if (
         (accept.shape, strong.shape) != ((n, width), (width - 1, width - 1))
@@ -315,4 +323,4 @@ _CHECKS: dict[str, Any] = {
     "cuts": _cuts,
     "edges": _edges,
 }
-"""Of each derived value that is kept: what makes it, of its owner and its arrays, after a check."""
+"""Name of a derived value -> a function that checks its arrays and makes the value, of its owner and these arrays."""

@@ -1,4 +1,4 @@
-"""Decodes ids to text and to the bytes that tokens stand for, which tell where tokens end, and the canonical ids.
+"""Decodes ids to text, or to the bytes of each token, and tells whether encoding that text would give the same ids.
 
 If a decoder treats each token alone, the text of each id is computed once and then looked up.
 """
@@ -80,10 +80,11 @@ _Text = Callable[[str], "str | None"]
 
 
 def _apart(decoder: Decoder | None) -> tuple[_Text, _Text, list[Decoder] | None] | None:
-    """Splits a decoder: the text of the first token, that of any other token, and the decoders of the joined texts.
+    """Splits a decoder into what it does to each token alone, and to the joined text; None: this is not possible.
 
-    A chain of decoders is split at `Fuse`, which joins all tokens; its functions return None for a token whose text
-    depends on others. None in place of decoders: the functions do all. None: the decoder treats tokens together.
+    Returns two functions, from the first token and from any other token to its text, and the decoders of the joined
+    text; None instead of decoders: the functions do everything. A Sequence is split at `Fuse`, which joins the tokens;
+    its functions return None for a token of `ByteFallback`, whose text depends on the tokens beside it.
     """
     if decoder is None:
         return lambda text: text, lambda text: f" {text}", None
@@ -169,7 +170,7 @@ def byte_ends(tokens: Sequence[bytes]) -> Positions:
 
 
 def canonical(pipeline: Pipeline, ids: Sequence[int], final: bool) -> int | None:
-    """Returns the first of some ids that differs from those of their text; `Tokenizer.canonical` says how."""
+    """Returns the index of the first id that encoding the text of all ids would not give; see `Tokenizer.canonical`."""
     _check_kept(pipeline, ids)
     array, tokens = np.array(ids, np.int64), _without_inserted(pipeline, ids)
     data, wrong = b"".join(tokens), len(ids)

@@ -29,7 +29,7 @@ _MOST = 2**62  # more than the tokens of any text; sums with this number stay wi
 
 
 class _Limit(Unchanging):
-    """What both limits do with their fields."""
+    """Base of Truncation and Padding: checks and compares the values of their fields."""
 
     def _set(self, **values: Any) -> None:
         checks = checks_of(type(self))
@@ -57,7 +57,7 @@ class Truncation(_Limit):
     def room(self, n_added: int) -> int:
         """Returns how many tokens an encoding may have apart from `n_added` special tokens.
 
-        If even these are too many, nothing is cut: in `tokenizers`, the difference wraps around to a huge number.
+        If `n_added` is above `max_length`, nothing is cut: in `tokenizers`, the difference wraps to a huge number.
         """
         return min(self.max_length, _MOST) - n_added if self.max_length >= n_added else _MOST
 

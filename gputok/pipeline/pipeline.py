@@ -1,4 +1,4 @@
-"""Pipeline: the parts of a tokenizer at one moment, steps 1 and 2 of encoding, and look-ups of tokens."""
+"""Pipeline: the parts of a tokenizer at one moment, steps 1 and 2 of encoding (text to words), look-ups of tokens."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 class Kept:
-    """What is made of a pipeline when it is first needed: name -> the object; names begin with what it is."""
+    """Objects that are made of a pipeline when first needed, by name: a string, or a tuple that begins with one."""
 
     def __init__(self) -> None:
         self.made: dict[Hashable, Any] = {}
 
     def once(self, name: Hashable, make: Callable[[], Any]) -> Any:
-        """Returns what the first call with this name made: of two threads, both get the same object."""
+        """Returns what the first call with this name made; threads that call at the same time get the same object."""
         found = self.made.get(name, self)
         return self.made.setdefault(name, make()) if found is self else found
 
 
-_MOST_VARIANTS = 8  # each may have memory of its own that texts are encoded in
+_MOST_VARIANTS = 8  # that `Pipeline.variant` keeps: each may have memory of its own, in which it encodes texts
 
 KINDS = {
     "model": "model",
@@ -72,7 +72,7 @@ class Pipeline(Unchanging):
         super()._set(**parts)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns the parts; what was derived from them is made again where it is needed."""
+        """Returns the parts without the objects that were made of them: these are made anew when needed."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     # -- other pipelines
@@ -96,7 +96,7 @@ class Pipeline(Unchanging):
         return dataclasses.replace(changed, added=self.added.renormalized(changed.normalizer))
 
     def with_added(self, tokens: list[AddedToken]) -> tuple[Pipeline, int]:
-        """Returns the pipeline with more added tokens, which nothing else changes, and how many of them are new."""
+        """Returns the pipeline with more added tokens, which nobody may change later, and how many of them are new."""
         added, n_added = self.added.with_tokens(tokens, self.model, self.normalizer)
         return dataclasses.replace(self, added=added), n_added
 
@@ -114,9 +114,9 @@ class Pipeline(Unchanging):
             )
 
     def with_limits(self, **limits: Truncation | Padding | None) -> Pipeline:
-        """Returns a pipeline with another `truncation` or `padding`; without limits, a copy. Both share their engines.
+        """Returns a pipeline with another `truncation` or `padding`, or a copy if none is given; both share `engines`.
 
-        What is kept in an engine, or of a pipeline, may hold such a copy: the pipeline itself would keep it alive.
+        An object in `kept` may refer to such a copy, but not to its pipeline: that circle would keep both alive.
         """
         other = dataclasses.replace(self, **limits)
         vars(other)["engines"] = self.engines
@@ -127,8 +127,8 @@ class Pipeline(Unchanging):
     def words(self, pieces: Pieces, *, added: bool = True) -> Pieces:
         """Steps 1 and 2 for many documents at once: normalizes them, and cuts them into words and added tokens.
 
-        added: looks for added tokens. False is for parts of documents without added tokens: a `single_word` token could
-        be found there, since a part lacks the text around it.
+        added: True: looks for added tokens. Parts of documents that have no added tokens need False: else a token with
+        `single_word` could be found in a part, which lacks the text around it.
         """
         normalizer, pre_tokenizer = self.normalizer, self.pre_tokenizer
         marked = normalizer is not None and self.way.at_start and not pieces.alignment
@@ -139,7 +139,7 @@ class Pipeline(Unchanging):
         elif normalizer is not None:
             pieces = normalizer.apply(pieces.without_empty())
         pieces = pieces.without_empty()
-        if pre_tokenizer is not None:  # what code has emptied stays a word
+        if pre_tokenizer is not None:  # a piece stays a word even if a pre-tokenizer in Python has emptied it
             pieces = pre_tokenizer.apply(pieces)
         return pieces._replace(alignment=None) if marked else pieces
 
@@ -152,31 +152,31 @@ class Pipeline(Unchanging):
 
     @derived
     def kept(self) -> Kept:
-        """What is made of this pipeline alone."""
+        """Objects that are made of this pipeline, its limits included."""
         return Kept()
 
     @derived
     def engines(self) -> Kept:
-        """What is made of all parts but the limits: pipelines that differ only in limits share it."""
+        """Objects that are made of all parts but the limits: pipelines that differ only in limits share them."""
         return Kept()
 
     def limited(self, truncation: Truncation | None, padding: Padding | None) -> Pipeline:
-        """Returns a pipeline without limits with these limits: like `variant`."""
+        """Returns this pipeline, which has no limits, with these: the same object for the same limits, by `variant`."""
         limits = {"truncation": truncation, "padding": padding}
         unlimited = truncation is None and padding is None
         return self if unlimited else self.variant((truncation, padding), lambda steps: steps.with_limits(**limits))
 
     def variant(self, key: Hashable, make: Callable[[Pipeline], Pipeline]) -> Pipeline:
-        """Returns what `make` makes of this pipeline: the same object each time, while not many keys are in use."""
-        known: dict[Hashable, Pipeline] = self.kept.once("variants", dict)  # that which was used last comes last
-        found = known[key] = known.pop(key, None) or make(self)  # behind the others
+        """Returns what `make` makes of this pipeline: the same object for each of the last _MOST_VARIANTS keys."""
+        known: dict[Hashable, Pipeline] = self.kept.once("variants", dict)  # the key that was used last comes last
+        found = known[key] = known.pop(key, None) or make(self)  # moves the key behind the others
         for oldest in [*known][:-_MOST_VARIANTS]:
             if (old := known.pop(oldest, None)) is not None:
                 old.rest()
         return found
 
     def rest(self) -> None:
-        """Gives back the memory that texts are encoded in: encodings may need the rest for a long time."""
+        """Gives the memory in which texts are encoded back to its pool; encodings may keep the rest for a long time."""
         for texts in (self.kept.made.get(("texts", bare)) for bare in (False, True)):
             if texts is not None:
                 texts.rest()

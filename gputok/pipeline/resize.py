@@ -34,7 +34,7 @@ from gputok.types import Counts, Ids, Mask, Positions
 T = TypeVar("T")
 
 _WORDS_AT_ONCE = 1 << 16
-_BYTES_A_WORD = 4096  # of a limit on memory, for each word of those that are encoded at once
+_BYTES_A_WORD = 4096  # bytes of the memory limit for each of the words that are encoded together
 
 
 def check(pipeline: Pipeline, operation: str, n_tokens: int) -> BPE:
@@ -115,7 +115,7 @@ def extend(
 def prune(
     pipeline: Pipeline, given: Any, n_tokens: int, options: Mapping[str, Any]
 ) -> tuple[Pipeline, VocabularyChange]:
-    """Takes the tokens out of a frozen pipeline that a corpus misses least; see `Tokenizer.prune`."""
+    """Removes from a frozen pipeline the tokens that a corpus needs least; see `Tokenizer.prune`."""
     source, run = _asked(given, options)
     model = check(pipeline, "prune", n_tokens)
     split = splits(model)
@@ -141,7 +141,7 @@ def prune(
 
 
 def truncate(pipeline: Pipeline, vocab_size: int) -> tuple[Pipeline, VocabularyChange]:
-    """Takes the last merges out of a frozen pipeline; see `Tokenizer.truncate`."""
+    """Removes the last merges from a frozen pipeline; see `Tokenizer.truncate`."""
     model = check(pipeline, "truncate", vocab_size)
     fixed = _fixed(pipeline, model)
     n_kept = _kept(pipeline, "truncate", vocab_size, first_merged(model, fixed, 0))
@@ -159,7 +159,7 @@ def _outside(pipeline: Pipeline) -> list[int]:
 
 
 def _fixed(pipeline: Pipeline, model: BPE) -> Mask:
-    """bool[n]: the tokens of the model that must stay: added ones, those of unknown text, those that steps name."""
+    """Returns bool[n]: tokens that must stay: added ones, those of unknown text, bytes, post-processor, padding."""
     ids = {*pipeline.added.tokens}
     if pipeline.post_processor is not None:
         named: list[int] = []
@@ -191,7 +191,10 @@ def _kept(pipeline: Pipeline, operation: str, n_tokens: int, fixed: Mask) -> int
 
 
 def _keeping(pipeline: Pipeline, model: BPE, kept: Mask) -> tuple[Pipeline, VocabularyChange]:
-    """Keeps some tokens of the model, which get ids without gaps in the old order; then come other added tokens."""
+    """Keeps the tokens of the model where `kept` is True: bool[n].
+
+    They get the ids from 0 on in their old order, and added tokens that the model lacks get the ids after these.
+    """
     old_ids, outside = model.vocabulary.ids.astype(np.int64), _outside(pipeline)
     chosen = np.flatnonzero(kept)
     chosen = chosen[np.argsort(old_ids[chosen])]
@@ -222,7 +225,8 @@ def _n_ids(pipeline: Pipeline) -> int:
 # ---- text
 
 _BYTES_A_SYMBOL, _BYTES_A_THREAD = 14, 50_000_000
-"""What extending takes, measured with 4.1 to 16.6 million symbols and words, 1 and 2 threads, 100 to 5,000 tokens."""
+"""Bytes of memory that extending takes, for each symbol and word, and for each thread but one: measured with 4.1 to
+16.6 million symbols and words, 1 and 2 threads, 100 to 5,000 tokens."""
 
 
 def _check_memory(words: WordCounts, n_symbols: int, run: Run) -> None:
@@ -272,7 +276,7 @@ def _encoded(
 
 
 def _documents(pipeline: Pipeline, model: BPE, source: Source, run: Run, report: Report) -> Iterator[TokenBatch]:
-    """Yields the ids of documents, as the model alone gives them."""
+    """Yields the ids of documents, by `model`, without those that the post-processor adds."""
     pipeline = dataclasses.replace(pipeline, model=model, post_processor=None)
     batches, total = source.within(run.memory).read_apart(run.threads), source.total_bytes
     yield from encode_corpus(pipeline, batches, threads=run.threads, report=report, total=total)

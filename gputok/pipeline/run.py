@@ -1,4 +1,4 @@
-"""How a call does its work, as its caller asked; made once and handed down."""
+"""Run: how a call does its work (device, threads, progress, memory), read once from its arguments and handed down."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RunOptions(ReadOptions, total=False):
-    """Keyword arguments of all that goes through a corpus, besides those of `ReadOptions`. All may be left out.
+    """Keyword arguments of functions that read a corpus, besides those of `ReadOptions`. All may be left out.
 
     Attributes:
         threads: how many threads read and work; None: GPUTOK_NUM_THREADS, or all cores.
@@ -30,7 +30,7 @@ class RunOptions(ReadOptions, total=False):
 
 
 class DeviceOptions(RunOptions, total=False):
-    """Keyword arguments of what a GPU can do, besides those of `RunOptions`. All may be left out.
+    """Keyword arguments of functions that can use a GPU, besides those of `RunOptions`. All may be left out.
 
     Attributes:
         device: "auto", "cpu", "cuda" (all devices), "cuda:N"; None: GPUTOK_DEVICE, or "auto" (`gputok.backend.choose`).
@@ -40,15 +40,16 @@ class DeviceOptions(RunOptions, total=False):
 
 
 class CountOptions(DeviceOptions, total=False):
-    """Keyword arguments of all that counts words, besides those of `DeviceOptions`. All may be left out.
+    """Keyword arguments of functions that count words, besides those of `DeviceOptions`. All may be left out.
 
     Attributes:
-        memory_limit: what the process may grow by, libraries included, but not what it maps of your files (as Arrow's
-            datasets are): bytes, or text like "4GB". A quarter more, at worst; if that can't be kept, the least limit
-            is said. Words that do not fit go to temporary files, and so does the result, of which memory holds what is
-            in use. The counts are the same. None: no limit.
+        memory_limit: by how much the memory of the process may grow: bytes, or text like "4GB". Libraries count, too,
+            but not files of yours that are mapped (as Arrow's datasets are). At worst, it grows by a quarter more; if
+            the limit is too small for that, the error names the least limit. Words that do not fit are written to
+            temporary files, and so is the result: memory holds only what is in use. Counts are the same as without a
+            limit. None: no limit.
         temporary: the folder of these files, by default that of the operating system; it should be on a disk. The files
-            have no names there, and are gone when the process ends, also by a kill.
+            have no names there, and are gone when the process ends, even if it is killed.
     """
 
     memory_limit: int | str | None
@@ -81,7 +82,7 @@ class Run(NamedTuple):
 
     @classmethod
     def asked(cls, options: Mapping[str, Any], known: type[RunOptions]) -> tuple[Run, dict[str, Any]]:
-        """Returns how a function works, and how it reads (`Source.of`); raises TypeError for an unknown argument."""
+        """Splits keyword arguments into a Run and those of `Source.of`; raises TypeError for one not in `known`."""
         if unknown := [name for name in options if name not in known.__annotations__]:
             raise TypeError(f"unexpected argument {unknown[0]}=; expected one of {', '.join(known.__annotations__)}")
         reading = {name: value for name, value in options.items() if name in ReadOptions.__annotations__}

@@ -136,7 +136,7 @@ def read_pipeline(text: str | bytes, source: str) -> Pipeline:
 
 @without_collection()
 def _read(text: str | bytes, source: str, make: Callable[[dict[str, Any], str], Pipeline]) -> Pipeline:
-    # If the file is wrong (or no UTF-8), the plain form below finds out why
+    # If the file is wrong (or no UTF-8), this fails without an error, and `read_json` below says what is wrong
     with contextlib.suppress(ValueError, TypeError):
         raw = text.encode() if isinstance(text, str) else text
         if (value := read_packed(raw, lambda rest: read_json(rest, ""))) is not None:
@@ -161,11 +161,11 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
         except WrongValue as error:
             raise ValueError(f"{source}: in {error}") from None
 
-    # A file needs the modules of few kinds
+    # `base_of` imports the module of a kind, and is called only for those kinds that the file has
     parts = {name: read(name, lambda form, kind=kind: base_of(kind).from_dict(form)) for name, kind in KINDS.items()}
     pipeline = Pipeline(added=AddedVocabulary(), **parts)
     if value.get("truncation") is not None or value.get("padding") is not None:
-        from gputok.pipeline.limits import Padding, Truncation  # a millisecond, which few files need
+        from gputok.pipeline.limits import Padding, Truncation  # takes a millisecond, and few files have limits
 
         limits = {"truncation": read("truncation", Truncation.from_dict), "padding": read("padding", Padding.from_dict)}
         pipeline = dataclasses.replace(pipeline, **limits)
@@ -229,7 +229,7 @@ def read_packed(text: bytes, loads: Callable[[bytes], Any]) -> Any:
     """Reads a JSON text; `model.vocab` is then a Vocabulary and, of a BPE, `model.merges` a JoinedMerges.
 
     Kernels read the long tables, and `loads`, a JSON parser, the rest; it raises ValueError if that is not JSON.
-    Returns None if the text is short, or kernels can read no table: only a JSON parser of all can say what is wrong.
+    Returns None if the text is short, or kernels can't read its vocabulary: then a JSON parser must read all of it.
     """
     if len(text) < _SMALL or (begin := _table(text, "vocab", [])) < 0:
         return None
@@ -242,7 +242,7 @@ def read_packed(text: bytes, loads: Callable[[bytes], Any]) -> Any:
     if (begin := _table(text, "merges", spans)) >= 0 and (merges := _merges(data, begin, vocabulary)) is not None:
         tables["merges"], end = merges
         spans.append((begin, end, "merges"))
-    if any(_table(text, name, spans) >= 0 for name in tables):  # several: which one?
+    if any(_table(text, name, spans) >= 0 for name in tables):  # a second table: which one is the model's?
         return None
     # A random mark, which no file contains by chance, replaces each table. The parsed value shows where the marks are,
     # and so whether the tables were those of the model.
@@ -261,7 +261,7 @@ def read_packed(text: bytes, loads: Callable[[bytes], Any]) -> Any:
 
 
 def _table(text: bytes, name: str, known: list[tuple[int, int, str]]) -> int:
-    """The position of the bracket after the first key `name` outside of (begin, end, name) of known tables, or -1."""
+    """Returns where the bracket after the first key `name` is, outside of known tables (begin, end, name); or -1."""
     key = f'"{name}"'.encode()
     edges = [0, *(edge for begin, end, _ in sorted(known) for edge in (begin, end)), len(text)]
     for at, stop in zip(edges[::2], edges[1::2], strict=True):

@@ -25,7 +25,7 @@ class Ends(NamedTuple):
 
     first: tuple[int, ...] = ()
     last: tuple[int, ...] = ()
-    skips_empty: bool = False  # a document without ids gets none
+    skips_empty: bool = False  # True: a document without ids gets none of these
 
     def around(self, around: list[list[int]]) -> list[list[int]]:
         """Adds the ids to those of `ids_around`, unless the post-processor adds the same ids there.
@@ -45,10 +45,11 @@ class Frame:
     """The special tokens that a post-processor puts around every text, or around the texts of every pair.
 
     Attributes:
-        around: attribute of `Encoding` -> its values for special tokens before the first text, then those after each.
+        around: for the special tokens before the first text, then for those after each text: a dictionary, attribute of
+            `Encoding` -> their values.
         n_special: the number of special tokens.
-        packed: column of `Encoding` -> its values before the first text; and for each text, the value of a token, and
-            those after the text; uint32 in bytes.
+        packed: column of `Encoding` -> the values of the special tokens before the first text; and, for each text, the
+            value of each of its tokens and the values of the special tokens after it. All are uint32 in bytes.
     """
 
     def __init__(self, around: list[dict[str, list[Any]]], texts: list[dict[str, Any]]) -> None:
@@ -64,7 +65,7 @@ class Frame:
 
     @classmethod
     def of(cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)) -> Self | None:
-        """Returns None if a template lacks a text, repeats it or changes the order; type_ids: of each text before."""
+        """Makes the frame; type_ids: of each text before post-processing; None: a text is lost, repeated or moved."""
         name = "frame", add_special_tokens, type_ids
         return pipeline.engines.once(name, lambda: cls._of(pipeline, add_special_tokens, type_ids))
 
@@ -101,7 +102,7 @@ def ids_around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
 def _around_one_token(pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)) -> Encoding:
     """Returns what the post-processor makes of texts of one token, which stands for all tokens of a text.
 
-    Only these tokens have words, which no post-processor changes: the number of the text.
+    Only these tokens have a word, which is the number of the text; no post-processor changes it.
     """
     first, texts = np.zeros(1, np.int64), list[Rows]()
     for number, type_id in enumerate(type_ids):

@@ -1,8 +1,9 @@
-"""Learns superwords from a corpus that is streamed twice: neighbouring tokens are counted, then runs of tokens.
+"""Learns superwords, tokens of several words, from a corpus that is read twice.
 
-`kernels/cpu/superwords/pairs.py` says why nothing is lost where text is cut between rare neighbours. The threshold is a
-guess: so high that few runs are left, and low enough, as a rule, for all merges that are wanted. If merges run out
-above the threshold, text is cut anew with a lower one. So the result is always that of the whole corpus.
+The first pass counts pairs of neighbouring tokens. The second pass cuts text between neighbours that are rarer than a
+threshold, and counts the runs of tokens between the cuts; `kernels/cpu/superwords/pairs.py` says why no merge is lost.
+The threshold is a guess: so high that there are few runs, and low enough, as a rule, for all merges that are wanted. If
+too few merges reach it, both passes are done anew with a lower one. So the result is always that of the whole corpus.
 """
 
 from __future__ import annotations
@@ -46,17 +47,17 @@ Devices = tuple[Any, ...]
 Count = Callable[[TextBatch, int, int, int, ThreadTallies], None]
 
 _FEW_CELLS, CELL_BITS, _MANY_CELLS = 16, 24, 26
-"""Bits of the numbers of cells: for few bytes of text, as a rule, and for more than _MUCH_TEXT. A cell has four bytes.
-With four cells for each distinct pair, few pairs share a cell."""
+"""How many bits the number of a cell (a counter of `Cells`) has: at least, as a rule, and for text of more bytes than
+_MUCH_TEXT. A cell has four bytes. With four cells for each distinct pair, few pairs share a cell."""
 _MUCH_TEXT = 10 << 30
-_FREQUENT, _CELLS_AT_ONCE = 1 << 16, 1 << 20
+_FREQUENT, _CELLS_AT_ONCE = 1 << 16, 1 << 20  # smaller counts are tallied, others sorted; cells that are read together
 _WANTED = 2
-"""The threshold is the count of pair number 2 * k for k merges: with 24 corpora and sizes, the last merge had 1.14 to
-1.67 times that count."""
+"""For k merges, the threshold is the count of the (2 * k)-th most frequent pair: with 24 corpora and sizes, the last
+merge had 1.14 to 1.67 times that count."""
 
 
 def superword_steps(pre_tokenizer: PreTokenizer | None, pattern: str) -> PreTokenizer:
-    """Returns the steps of superwords, whose pieces a pattern cuts; ValueError: those of the words have no bytes."""
+    """Returns the pre-tokenizer for superwords; ValueError: the given one must end in ByteLevel, and add no space."""
     last = pre_tokenizer
     while isinstance(last, Sequence) and last.pretokenizers:
         last = last.pretokenizers[-1]
@@ -71,7 +72,7 @@ def superword_steps(pre_tokenizer: PreTokenizer | None, pattern: str) -> PreToke
 
 
 class Cells:
-    """2**bits counters of neighbouring tokens, without keys, that threads share."""
+    """2**bits counters (cells) of neighbouring tokens, which threads share; the hash of a pair chooses its cell."""
 
     def __init__(self, bits: int) -> None:
         self.counts: Ids = np.zeros(1 << bits, np.uint32)
@@ -80,7 +81,7 @@ class Cells:
 
     @classmethod
     def for_text(cls, n_bytes: int | None, memory: MemoryLimit | None = None) -> Cells:
-        """Makes counters for a corpus of `n_bytes` bytes, if that is known. They take an eighth of the memory."""
+        """Makes counters for a corpus of `n_bytes` bytes, if known. They take at most an eighth of a memory limit."""
         bits = CELL_BITS
         if n_bytes is not None:
             bits = _MANY_CELLS if n_bytes > _MUCH_TEXT else min(bits, max(_FEW_CELLS, n_bytes.bit_length() - 1))
@@ -90,7 +91,7 @@ class Cells:
 
     @classmethod
     def of(cls, counts: WordCounts) -> Cells:
-        """Makes counters of what `as_counts` has made of other ones, or of the sum of several such counts."""
+        """Makes counters from the result of `as_counts`, or from the sum of several such results."""
         cells = cls(CELL_BITS)
         if len(counts) and not (np.diff(counts.offsets) == 4).all():
             raise ValueError("expected counts of neighbouring tokens, of Tokenizer.count_pairs, got counts of words")
@@ -107,7 +108,7 @@ class Cells:
         return WordCounts(at.view(np.uint8), offsets, self.counts[at].astype(np.int64), byte_level=True)
 
     def add(self, dealt: Ids, starts: Array) -> None:
-        """Adds the neighbours that `deal_pairs` dealt."""
+        """Adds 1 to the cell of each pair; dealt, starts: the cells by range, as `deal_pairs` returns them."""
         for number in np.flatnonzero(np.diff(starts)).tolist():
             with self._locks[number]:
                 add_pairs(self.counts, dealt[starts[number] : starts[number + 1]])
@@ -120,7 +121,7 @@ class Cells:
         """Returns the n-th largest count, or 0 if there are fewer counters."""
         if n > len(self.counts):
             return 0
-        # Most counts are small: numbers of equal ones take a tenth of a partition's time, and no copy of the counters
+        # Most counts are small: to count how many are equal takes a tenth of the time of `np.partition`, and no copy
         found = np.zeros(_FREQUENT + 1, np.int64)
         for at in range(0, len(self.counts), _CELLS_AT_ONCE):
             some = np.minimum(self.counts[at : at + _CELLS_AT_ONCE], _FREQUENT)
@@ -133,7 +134,7 @@ class Cells:
 
 
 class _Counter:
-    """Counts tokens by a function; what `count_words` calls a counter, without words."""
+    """A `Counter` of `gputok.pipeline.count.units` that counts by a function, and counts tokens instead of words."""
 
     whole = WHOLE
 
@@ -142,7 +143,7 @@ class _Counter:
 
 
 class SecondStage:
-    """The second stage of learning superwords.
+    """The second stage of learning superwords: merges the tokens that the first stage has learned from words.
 
     Args:
         pipeline: the parts of the tokenizer; its pre-tokenizer finds words.
@@ -185,7 +186,7 @@ class SecondStage:
     def count_runs(
         self, batches: Iterator[TextBatch], frequent: Bytes, run: Run, report: Report, total: int | None
     ) -> WordCounts:
-        """Counts runs of tokens between rare neighbours, as words of ids; frequent: of `Cells.reaching`."""
+        """Counts runs of tokens between rare neighbours, each as a word of ids; frequent: of `Cells.reaching`."""
 
         def count(batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
             ids, marks = self.tokens.of_slice(batch, start, stop)
@@ -209,7 +210,10 @@ class SecondStage:
         return count_by(lambda _: counter, batches, thread_count(run.threads), named, total, run.memory)
 
     def threshold(self, cells: Cells, wanted: float = 0, below: int | None = None) -> int:
-        """Returns how often neighbours must stand side by side; wanted: how many should, a merge; below: a bound."""
+        """Returns the threshold: text is not cut between two tokens that are neighbours this often, or more often.
+
+        wanted: how many pairs should reach it for each merge (0: _WANTED); below: it must be lower than this.
+        """
         n_merges = self.trainer.vocab_size - len(self.first.vocabulary)
         found = cells.reached_by(max(1, int((wanted or _WANTED) * n_merges)))
         return max(self.trainer.least, found if below is None else min(found, below - 1))
@@ -242,13 +246,13 @@ class Streamed(NamedTuple):
 
 
 def learn(stage: SecondStage, passes: Streamed | Saved, run: Run, report: Report) -> TrainedBpe:
-    """Learns superwords; reads the corpus once more where the threshold was too high; returns both stages."""
+    """Learns superwords; if the threshold was too high, does both passes anew. Returns the tokens of both stages."""
     wanted, threshold = _WANTED, None
     while True:
         cells = passes.cells(stage, report)
         threshold = stage.threshold(cells, wanted, below=threshold)
         frequent = cells.reaching(threshold)
-        del cells  # most of the memory; a threshold is rarely too high
+        del cells  # most of the memory, rarely needed again
         learned = stage.learn(passes.runs(stage, frequent, threshold, report), threshold, run, report)
         if learned is not None:
             return learned
@@ -267,7 +271,7 @@ def first_stage(
     count: counts the words of a corpus; of None, those of the corpus to learn from. Raises ValueError if the options
     don't suit the tokenizer, or the first stage lacks tokens; MemoryError if it needs more than the limit.
     """
-    _ = trainer.n_words, superword_steps(pipeline.pre_tokenizer, trainer.superword_pattern)  # errors first
+    _ = trainer.n_words, superword_steps(pipeline.pre_tokenizer, trainer.superword_pattern)  # raise errors before work
     stage1, devices = trainer.stage1, run.devices
     if isinstance(getattr(stage1, "pipeline", None), type(pipeline)):
         first = first_tokens(stage1.pipeline.model, stage1.pipeline.added.tokens, trainer)
@@ -318,7 +322,7 @@ def runs_of(stage: SecondStage, frequent: Bytes, source: Source, run: Run) -> Wo
 
 
 def second_stage(pipeline: Pipeline, trainer: SuperBpeTrainer) -> SecondStage:
-    """Returns the second stage for shards; ValueError: the first is no tokenizer, and shards could differ."""
+    """Returns the second stage for shards; ValueError: `stage1` is no tokenizer, so that shards could learn others."""
 
     def count(source: Any) -> WordCounts:
         raise ValueError(

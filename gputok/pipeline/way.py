@@ -1,6 +1,6 @@
-"""Which way the texts of a pipeline take: decided once, when it is first asked for, and kept by the pipeline.
+"""Finds the Way of a pipeline, which says how its texts are taken apart, and cuts long texts for several threads.
 
-`gputok.text.way` says what a Way is, and how the steps of a pipeline find theirs.
+`gputok.text.way` says what a Way is, and how each step of a pipeline contributes to it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
         return way.whole()._replace(by_steps=True)
     for step in (normalizer, pre_tokenizer):
         way = way if step is None else step.way(way)
-    # A token that is looked for in the normalized text may occur there, but not in the raw text
+    # An added token may occur in the normalized text, but not in the raw text: then the raw text may not be cut
     hidden = normalizer is not None and added.finder(True) is not None
     if way.unit == Unit.UNCUT:
         is_line = way.spaces == SpaceChange.WRITTEN and not hidden
@@ -59,13 +59,13 @@ def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
 def walk_of(way: Way) -> Automaton | None:
     """Returns the automaton that finds the units of a way; None: only a model knows them (LINE), or no walk finds them.
 
-    That of parts is compiled at the first call, which takes 13 ms: a first short text needs none.
+    The automaton for PART is compiled at the first call, in 13 ms, and not before: a first short text needs none.
     """
     return automaton_of(way.apart) if way.unit == Unit.PART else way.automaton
 
 
 def walks_of(automaton: Automaton) -> Walks:
-    """Returns the tables for walks, which take 3 ms of Python: encoding and each count share them."""
+    """Returns the tables for walks; to make them takes 3 ms of Python, so encoding and each count share them."""
     return _walks(Same((automaton,)))
 
 
@@ -75,7 +75,7 @@ def _walks(of: Same) -> Walks:
 
 
 def automaton_of(apart: int) -> Automaton:
-    """Returns the automaton that finds the parts of a document which may be cut at these characters."""
+    """Returns the automaton that finds the parts of a document; apart: where it may be cut, a value of `Apart`."""
     automaton = compile_pattern(_CUTS[apart])
     assert isinstance(automaton, tuple)  # these patterns never need backtracking
     return automaton
@@ -89,7 +89,7 @@ class Cut(NamedTuple):
 
     @property
     def slices(self) -> list[Pieces]:
-        """What each thread takes."""
+        """The pieces of each thread."""
         start, end, token = self.pieces.start, self.pieces.end, self.pieces.token
         return [
             self.pieces._replace(
@@ -102,7 +102,7 @@ class Cut(NamedTuple):
         ]
 
     def joined(self, rows: Sequence[Positions]) -> Positions:
-        """Returns which tokens or words each document has; rows: of the pieces of each slice, int64[n + 1]."""
+        """Returns the rows of documents in the tokens (or words) of all slices; rows: of the pieces of each slice."""
         return joined_offsets(rows)[self.pieces.rows]
 
 
@@ -113,7 +113,7 @@ class Sliced(NamedTuple):
     encode: Callable[[Pieces], tuple[Array, Array]]  # returns the ids of a slice, and the rows of its pieces in them
 
     def begun(self, submit: Submit) -> Callable[[], tuple[Array, Array]]:
-        """Hands the slices to threads; returns what waits for the ids and rows of the documents."""
+        """Hands the slices to threads; returns a function that waits for the ids and rows of the documents."""
         calls = [submit(self.encode, pieces) for pieces in self.cut.slices]
 
         def found() -> tuple[Array, Array]:
@@ -124,10 +124,10 @@ class Sliced(NamedTuple):
 
 
 def cut_for_threads(pieces: Pieces, automaton: Automaton, n_bytes: int) -> Cut:
-    """Cuts text where the walk of an automaton may end, so that each slice can be walked like a text of its own.
+    """Cuts text between pieces or at seams (`minimal._strong`), so that each slice can be walked as if it were a text.
 
-    A strong cut may be made in any state, since the walk ends each slice with an end of text. No cut is in an added
-    token. pieces: without empty ones, and without gaps between them; n_bytes: about how many a slice has.
+    The state of the walk before a seam does not matter, since the walk ends each slice with an end of text. No cut is
+    inside an added token. pieces: none is empty, no gaps between them; n_bytes: about how many bytes a slice has.
     """
     from gputok.kernels.cpu.walk.matches import slice_text
 
@@ -148,7 +148,7 @@ def cut_for_threads(pieces: Pieces, automaton: Automaton, n_bytes: int) -> Cut:
 
 
 def _piece_of(offsets: Positions, at: Positions) -> Positions:
-    """Returns the pieces in which bytes are."""
+    """Returns the number of the piece in which each byte of `at` is."""
     return np.searchsorted(offsets, at, "right") - 1
 
 

@@ -1,4 +1,4 @@
-"""Counts the words of a corpus on CUDA devices; the CPU counts what they leave."""
+"""Counts the words of a corpus on CUDA devices; the CPU counts the text that they can't count."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from gputok.types import Bytes, Counts, Positions
 Fallback = Callable[[TextBatch], Callable[[Pieces], Pieces] | None]
 
 Left = tuple["Sequence[bytes]", tuple[Any, Any, int] | None]
-"""What devices leave to the CPU: text with one of these strings, or with characters that are not inert."""
+"""What devices leave to the CPU: text with one of these strings, or with a character that is not inert.
+
+The strings are those of added tokens; the second item is `Normalizer.inert`, or None if no normalizer changes text."""
 
 
 def by_devices(
@@ -40,7 +42,7 @@ def by_devices(
     batches: Iterable[TextBatch | RawLines],
     report: Report | None,
 ) -> WordCounts:
-    """Counts the words of all batches: threads if `fallback_for` returns a function for them, devices the others."""
+    """Counts the words of all batches: threads those for which `fallback_for` gives a function, devices the rest."""
     tell: Callable[[int], object] | None = report and (lambda done: report("count", done, total))
     with Workers([ThreadTallies() for _ in range(n_threads)], tell) as workers:
         with _Devices(devices, counter, workers, fallback_for, left) as counting:
@@ -58,7 +60,7 @@ def by_devices(
 
 
 def _then(batches: Iterable[TextBatch | RawLines], finish: Callable[[], object]) -> Iterator[TextBatch | RawLines]:
-    """The batches. If the next one can't be read, those before it come first: they may have an error of their own."""
+    """Yields the batches. If one can't be read, `finish` first counts those before it, whose errors come first."""
     failed = None
     try:
         yield from batches
@@ -81,7 +83,7 @@ def in_turns(
     memory: MemoryLimit,
     device_share: int,
 ) -> WordCounts:
-    """Counts the words of all batches within a limit: of as many at a time as fit, whose words are then spilled."""
+    """Counts all batches within a memory limit: as many together as fit, whose words then go to tables of the CPU."""
     tallies, done, is_last = ThreadTallies(memory, table_budget(memory, 1)[1] // 2), 0, False
     batches = iter(batches)
 
@@ -99,7 +101,7 @@ def in_turns(
     while not is_last:
         before = done
         words = count(some(), report and (lambda stage, n, total, before=before: report(stage, before + n, total)))
-        if len(words) or not tallies:  # counts without words are of no kind
+        if len(words) or not tallies:  # counts without words don't tell whether words are byte-level
             tallies[words.byte_level].add(words.columns())
     return WordCounts.of_tallies([*tallies.values()], memory, n_threads, report=report)
 
@@ -122,7 +124,7 @@ class _Found(NamedTuple):
 class _Devices:
     """CUDA devices, each of which takes the next group of batches when it is free.
 
-    Small batches are joined to groups in pinned memory. Of each device, one waits, one is copied and one is counted.
+    Small batches are joined to groups in pinned memory. For each device, one group waits, one is copied, one counted.
     """
 
     def __init__(
@@ -131,11 +133,11 @@ class _Devices:
         self._counter, self._workers, self._n = counter, workers, len(devices)
         self._group_bytes = devices[0].sizes.batch
         self._fallback_for, self._left = fallback_for, left
-        self._held: list[TextBatch | RawLines] = []  # all of one kind
+        self._held: list[TextBatch | RawLines] = []  # the batches of the next group, all of one class
         self._held_bytes = 0
-        self._errors: list[tuple[int, ValueError]] = []  # with the positions of groups that are not UTF-8
+        self._errors: list[tuple[int, ValueError]] = []  # of groups that are not UTF-8, with their positions
         self._groups: SimpleQueue[Any] = SimpleQueue()
-        self._room: SimpleQueue[None] = SimpleQueue()  # for groups that may wait
+        self._room: SimpleQueue[None] = SimpleQueue()  # an item for each group that may still be put into `_groups`
         for _ in devices:
             self._room.put(None)
         self._stopped, self._warned = Event(), Event()
@@ -169,7 +171,7 @@ class _Devices:
         self._workers.handed_out(group.n_bytes)
 
     def _has_room(self) -> bool:
-        """Waits a while for room; after a device has failed, for the end of all: `_wait_for` then raises its error."""
+        """Waits a while for room; if a device failed, waits for the end of all, and `_wait_for` raises its error."""
         has_room = comes(self._room)
         if self._stopped.is_set():
             wait(self._work)
@@ -224,7 +226,7 @@ class _Devices:
                 warn(f"some text is counted on the CPU: {reason}")
 
         added, changing = self._left
-        # A device takes its batches in order, so tables for what it leaves see ascending positions
+        # Tables need ascending positions. A device takes batches in order, so its own threads count what it leaves
         n_threads = -(-len(self._workers.tallies) // self._n)
         with device.in_use(), Workers([ThreadTallies() for _ in range(n_threads)], None) as left:
             found = count_batches(
@@ -239,7 +241,7 @@ class _Devices:
         return _Found(*found), [tallies for tallies in left.tallies if tallies]
 
     def _share(self) -> Iterator[Any]:
-        # A group that was taken is counted: an error in it comes before one that another device has found meanwhile
+        # A group that was taken is counted even after another device has failed: its error may be the first in the text
         while not self._stopped.is_set() and (group := self._groups.get()) is not None:
             self._room.put(None)
             yield group
@@ -256,16 +258,16 @@ def _in_order(found: list[_Found], counter: WalkCounter, tallies: list[ThreadTal
     """Adds up the words of devices and of threads, in order of first occurrence."""
     if counter.words is None and len(found) == 1 and not any(tallies):
         return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)
-    # Matches that a thread enters into a table
+    # How many matches a thread enters into its table
     size = -(-sum(len(each.counts) for each in found) // n_threads)
     slices = [(each.slice(at, at + size), counter) for each in found for at in range(0, len(each.counts), size)]
     return collected([*tallies, *run(_entered, slices, n_threads)])
 
 
 def _entered(found: _Found, counter: WalkCounter) -> ThreadTallies:
-    """Returns tallies of the words of matches, at the positions of the matches."""
+    """Returns tallies of the words in matches; the position of a word is that of the first match that has it."""
     tallies = ThreadTallies()
-    first: dict[bool, list[Positions]] = {}  # of each piece that was entered
+    first: dict[bool, list[Positions]] = {}  # byte_level -> the position of the match of each word that was entered
     step = 1 << 16  # matches, which have some hundred thousand bytes
     for at in range(0, len(found.counts), step):
         part = found.slice(at, at + step)

@@ -46,14 +46,14 @@ def count_parts(
     run: Run,
     also: Sequence[Any] = (),
 ) -> WordCounts:
-    """`count_words` for anything that `count` counts in parts; also: what the counts depend on besides."""
+    """`count_words` for anything that `count` can count in a part; also: what else the counts depend on."""
     if not source.is_files or source.is_open:
         raise ValueError(
             f"resume={os.fspath(folder)!r}: only the counting of files can be resumed, not of an iterator of texts"
         )
     groups = _groups(source)
     options = {"column": source.column, "errors": source.errors, "separator": source.separator}
-    # 2: how parts are grouped
+    # 2: a version, which changes if `_groups` groups parts in another way
     fingerprint = serialize.fingerprint(pipeline, source, [2, source.sizes.part, *options.items(), *also])
     total, done = source.total_bytes, 0
     with _opened(pathlib.Path(folder), fingerprint) as work, reporting(run.progress) as report:

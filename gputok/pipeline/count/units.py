@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from gputok.progress import Report
     from gputok.types import Counts
 
-_WALK_THREADS = 8  # the most threads that share the bytes of a slice of `Slices.walk`: smaller slices don't pay
+_WALK_THREADS = 8  # n threads get slices of `Slices.walk` / n bytes, for n up to this number: smaller ones don't pay
 _SLICES = 16
-"""Slices for each thread from which on a text gets larger slices. What Python does for a slice takes 20 us, one
-thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
+"""A text with more slices than this for each thread gets larger ones. What Python does for a slice takes 20 us, one
+thread at a time: without larger slices, 8 threads and more counted no more than 10 GB/s."""
 _SHORT = 1 << 16  # bytes that one thread counts before others would have started
 _FEW_WORDS = 1 << 14  # words of tables that one thread adds up before others would have started
-POSITIONS = 1 << 40  # positions for the words of all slices of a batch: of 4 GB in slices of 1 MB, 250 for each byte
+POSITIONS = 1 << 40  # how many positions the slices of a batch share: for 4 GB in slices of 1 MB, 250 for each byte
 WHOLE = 1 << 21  # the most bytes that a thread reads and counts without cutting them, if a walk does not find the words
 LOOK_SECONDS = 0.2  # seconds after which the main thread looks for failed slices
 Tell = Callable[[int], object] | None  # called with how many bytes are counted, if somebody wants to know
@@ -54,7 +54,7 @@ class ThreadTallies(Tallies):
     def __init__(self, memory: MemoryLimit | None = None, budget: int | None = None) -> None:
         super().__init__(memory, budget, of_text=True)
         self._parts: WordTable | None = None
-        self.n_bytes = 0  # of the tasks that are counted
+        self.n_bytes = 0  # of text in the tasks that this thread has counted
 
     def parts(self, count: Callable[[WordTable], WordTable]) -> WordTable:
         """Counts the parts of a slice in an empty table, whose memory the next slice uses again."""
@@ -81,19 +81,19 @@ class Counter(Protocol):
         ...
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies, /) -> None:
-        """Adds words of the bytes start:stop to a thread's tallies; position: of the first, in the order of all."""
+        """Adds words of the bytes start:stop to a thread's tallies; position: of the first, rising with the text."""
 
 
-TIMES = 2  # a task of counting takes this many times the text of one of encoding, in as little time: there are no ids
+TIMES = 2  # a task of counting has this many times the text of a task of encoding, in the same time: it writes no ids
 
 
 class Slices(NamedTuple):
     """About how many bytes a slice has."""
 
     walk: int = 1 << 21  # of one thread that walks text, which takes some milliseconds
-    parts: int = 1 << 21  # that is cut into parts: in larger ones few more parts are equal, and tables leave the cache
+    parts: int = 1 << 21  # of text cut into parts: in larger ones few more parts are equal, and tables leave the cache
     steps: int = 1 << 20  # for any other pipeline, which takes at most 0.2 s
-    # What one thread reads and counts, at most. All threads count what is longer: it is mostly one document
+    # The most that one thread reads and counts alone. All threads count a longer text, which is mostly one document
     task: int = TIMES * SIZES.task
 
 
@@ -103,8 +103,8 @@ SLICES = Slices()
 class WalkCounter:
     """Counts the units that one walk over the raw text finds.
 
-    byte_level: the bytes of a unit stand for characters of the ByteLevel alphabet; words: maps parts of documents to
-    their words, which count as often as the part, and gets a part once for each slice; None: units are words.
+    byte_level: the bytes of a unit stand for characters of the ByteLevel alphabet; words: None if units are words; else
+    a function from parts to their words, called once for each different part of a slice. Words count as often as parts.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class WalkCounter:
 
     def cut(self, batch: TextBatch) -> list[int]:
         """See `Counter`."""
-        # A strong cut may be made in any state, since the walk ends each slice with an end of text
+        # Slices end at seams: the state of the walk there does not matter, since it gets an end of text
         return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walks.of(0)).tolist()
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
@@ -183,14 +183,15 @@ def count_by(
 ) -> WordCounts:
     """Counts the words of all batches on the CPU, with the arguments and the result of `count_words`.
 
-    counter_for: returns what counts a batch, in any thread; n_tables: of a thread, for byte-level words and others.
+    counter_for: returns the counter for a batch; any thread calls it. n_tables: of each thread, 2 if byte-level words
+    and others may both occur.
     """
     budget = None
     texts: Iterator[Any] = iter(batches)
     some = [*itertools.islice(texts, 1)]
     if some and isinstance(some[0], TextBatch) and len(some[0].data) <= _SHORT:
         some += itertools.islice(texts, 1)
-        if len(some) == 1:  # this thread counts what is short, and all
+        if len(some) == 1:  # this thread counts a short text that is the only batch
             batch, n_threads = some, 1
             some = [Task(lambda: batch)]
     texts = itertools.chain(some, texts)
@@ -217,9 +218,9 @@ def count_by(
 def _count_tasks(
     counter_for: CounterFor, tasks: Iterator[Task], tallies: list[ThreadTallies], tell: Tell, longest: int
 ) -> list[ThreadTallies]:
-    """Counts what tasks read, a batch each or none: a thread, of which this is one, reads a task and counts it.
+    """Counts what tasks read, a batch each or none: several threads, also this one, each read a task and count it.
 
-    All threads count a batch of more than `longest` bytes, after all others; the result are the tallies of these.
+    A batch of more than `longest` bytes waits until the end, for all threads: returns the tallies of such batches.
     """
     here, unused = get_ident(), [*tallies]
     long: list[tuple[int, Task]] = []
@@ -244,7 +245,7 @@ def _count_tasks(
     def count_all(taken: Iterator[tuple[int, Task]]) -> None:
         own = unused.pop()
         for number, task in taken:
-            count(number, task, own)  # a function, which lets go of the batch: its memory is used again
+            count(number, task, own)  # when this function ends, the batch is freed, and its memory is used again
             if tell and get_ident() == here:
                 tell(done())
 
@@ -270,7 +271,7 @@ def _count_long(
 
 
 def _slices(counter: Counter, batch: TextBatch, number: int) -> list[tuple[int, int, int]]:
-    """Returns the slices of the batch of that number: their first and last + 1 bytes, the positions of first words."""
+    """Returns (first byte, last byte + 1, position of the first word) of each slice; number: of the batch."""
     slices = [*itertools.pairwise(counter.cut(batch))]
     n_positions = POSITIONS // max(len(slices), 1)
     return [(start, stop, number * POSITIONS + i * n_positions) for i, (start, stop) in enumerate(slices)]
@@ -294,9 +295,9 @@ class Workers:
         self.tallies, self.done, self._tell = tallies, done, tell
         self._pool = ThreadPool(len(tallies))
         self._calls: deque[ThreadCall] = deque()  # in order, without those that succeeded
-        self._own, self._unused = local(), [*tallies]  # of each thread; of no thread
-        self._taken: SimpleQueue[None] = SimpleQueue()  # of each batch without waiting slices
-        self._taken.put(None)  # memory holds two batches
+        self._own, self._unused = local(), [*tallies]  # tallies that a thread has; that no thread has yet
+        self._taken: SimpleQueue[None] = SimpleQueue()  # an item for each batch whose slices have all been taken
+        self._taken.put(None)  # so the first batch need not be taken before the second is read: memory holds two
         self._number = itertools.count()
 
     def __enter__(self) -> Self:
@@ -358,7 +359,7 @@ class Workers:
 
 
 def collected(tallies: list[ThreadTallies]) -> WordCounts:
-    """Adds up the tallies of all threads; if some words are byte-level and others are not, all are written out."""
+    """Adds up the tallies of all threads. If only some words are byte-level, these are `spelled_out`."""
     kinds = sorted({byte_level for of_thread in tallies for byte_level in of_thread})
     counts: list[WordCounts] = []
     for kind in kinds:

@@ -63,8 +63,8 @@ def count_words(
     documents that may be handled alone: the function gets each different part of a slice once, not whole documents.
 
     fallback_for: returns a function that maps the whole documents of a batch to words, or None for `pipeline`. added:
-    the strings of added tokens. In RawLines, `fallback_for` is asked only about text in which one of them occurs, or a
-    character that is none of `changing` (`Normalizer.inert`; None: there are none).
+    the strings of added tokens. For RawLines, `fallback_for` is called only for text that has one of these strings, or
+    a character that is not among those of `changing` (`Normalizer.inert`; None: no character is changed).
 
     threads: with a limit, at most as many as there is room for their tables. report: called as report("count", bytes,
     total) a few times a second, and report("add up", partitions, 64). devices: CUDA devices (`backend.choose`), which
@@ -167,7 +167,7 @@ def _by_steps(
 def around_added(pipeline: Pipeline, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
     """Returns the function that cuts a batch with added tokens, which are found only in whole documents; else None."""
     text = batch.data[batch.offsets[0] : batch.offsets[-1]]
-    if not pipeline.added.may_occur(text):  # in all documents at once, which is soon seen and takes no memory
+    if not pipeline.added.may_occur(text):  # a fast look at all documents as one text, which takes no memory
         return None
     pieces = pipeline.added.apart(Pieces.from_batch(batch), None)
     return None if pieces.token is None else pipeline.words

@@ -28,11 +28,11 @@ from gputok.text.pieces import TextBatch, joined
 from gputok.token_files.batches import TokenBatch
 from gputok.types import Array
 
-# Waits for the bytes of text that were read, and their ids
+# Waits until some text is encoded; returns how many bytes of text these were, and their ids
 _Waits = Callable[[], tuple[int, list[TokenBatch]]]
 
-_LONG = 4  # a unit with this many times the bytes of a slice has a long document
-_LONG_TASK = 32  # and so has a task with this many times the bytes
+_LONG = 4  # a unit with this many times the bytes of a slice has a long document, which threads share
+_LONG_TASK = 32  # a task with this many times the bytes of a unit has one, too
 
 
 def encode_corpus(
@@ -108,10 +108,10 @@ class _Work:
         return TokenBatch(ids if ids.dtype is self.dtype else ids.astype(self.dtype, copy=False), rows)
 
     def units(self, batches: Iterable[tuple[int, TextBatch]]) -> Iterator[Callable[[Submit], _Waits]]:
-        """Yields for each unit of the batches what begins it; its bytes are also those left out before it."""
+        """Yields for each unit a function that begins its work; bytes that were skipped before it count as its own."""
         n_all = 0
         for n_before, batch in batches:
-            if not batch.n_documents:  # the last one, if the rest is left out
+            if not batch.n_documents:  # the last one, which only says how many bytes were skipped before the end
                 yield lambda submit, n=n_before: lambda: (n, [])
             size = max(2 * self._unit_bytes, task_bytes(n_all, self._n_threads))
             for unit in units_of(batch, size):
@@ -127,7 +127,7 @@ class _Work:
         return lambda: (n_bytes, [self._finished(*found())])
 
     def _encoded(self, n_bytes: int, batch: TextBatch) -> tuple[int, list[TokenBatch]]:
-        # What Python does for a unit takes one thread at a time; but arrays of the steps should stay small
+        # A walk takes all at once, since Python runs in one thread at a time; but arrays of the steps should stay small
         as_is = self.engine.as_is(batch) if isinstance(self.engine, Walked) else None
         found = map(self.engine.encode, units_of(batch, self._unit_bytes)) if as_is is None else [as_is]
         return n_bytes, [*itertools.starmap(self._finished, found)]

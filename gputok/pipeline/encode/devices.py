@@ -70,7 +70,7 @@ class ByDevice:
         return encode_words.why_not(tables)
 
     def n_threads(self, n_cores: int) -> int:
-        """Returns two a device, and some to normalize: each has a group of batches in memory; more are no faster."""
+        """Returns how many threads to use: LANES for each device, and some that normalize; more only take memory."""
         return self._n_lanes + min(n_cores, _NORMALIZING)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
@@ -147,7 +147,7 @@ def pieces_of(pipeline: Pipeline, unit: TextBatch) -> Pieces:
 
 # The model of time. A device takes 21 launches and a look before the ids of a short text are there: an estimate
 _DEVICE_SECONDS = 0.4e-3
-# For a byte of ASCII text, whose words are mostly known, and another byte: measured with Llama 3 on a core of an EPYC
+# Of a core, for a byte of ASCII text, whose words are mostly cached, and for any other: measured with Llama 3, EPYC
 _CPU_SECONDS, _CPU_SECONDS_OTHER = 6e-9, 25e-9
 
 
@@ -192,8 +192,8 @@ def encode(
 ) -> Iterator[DeviceTokens]:
     """Encodes units of text (documents that are encoded together), one after the other; ends: ids around each document.
 
-    What the device can't encode is encoded by the CPU and copied, with a warning: units with long runs, and all of them
-    if the tokenizer is none for a device. So are short units, without a warning, if the CPU is faster.
+    The CPU encodes, with a warning, what the device can't encode: units that are too large or have long runs, or all if
+    `ByDevice.why_not` gives a reason. It encodes short units, without a warning, if that is faster.
     """
     from gputok.kernels.cuda import encode_corpus, split
 
@@ -239,7 +239,7 @@ def _is_short(text: Bytes) -> bool:
 
 
 class _Tables:
-    """The tables of a tokenizer on a device. The device gets their memory back when nothing refers to this."""
+    """The tables of a tokenizer on a device. The device gets their memory back when nothing refers to this object."""
 
     def __init__(self, pipeline: Pipeline, device: Device) -> None:
         from gputok.kernels.cuda import encode_words, split
@@ -258,15 +258,15 @@ class _Tables:
             stack.close()
 
 
-# Of each device, who has tables there: whose were used last come last.
+# Device -> the `Pipeline.engines` that have tables there. Those whose tables were used last come last.
 _users: dict[Device, list[weakref.ref[Kept]]] = {}
 
 
 def _tables_of(pipeline: Pipeline, device: Device) -> _Tables:
-    """Returns the tables of a tokenizer on a device, where they stay: of all tokenizers, `Sizes.kept` bytes."""
+    """Returns the tables of a tokenizer on a device, where those of all tokenizers may stay in `Sizes.kept` bytes."""
     engines, users, name = pipeline.engines, _users.setdefault(device, []), ("device", device)
     found: _Tables = engines.once(name, lambda: _Tables(pipeline, device))
-    # Slices of lists are atomic: a thread that comes between makes tables anew, or keeps some for longer
+    # Setting a slice of a list is atomic: a thread that comes between makes tables anew, or keeps some for longer
     others = [each for each in users if each() not in (None, engines)]
     users[:] = [*others, weakref.ref(engines)]
     n_bytes = found.n_bytes

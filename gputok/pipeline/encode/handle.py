@@ -1,4 +1,4 @@
-"""The memory, the kernel and the special tokens that `encode.text` encodes the short texts of a pipeline with."""
+"""What `encode.text` encodes short texts with: a handle (tables and steps, as kernels read them), memory, kernels."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ RENEWED_AFTER = 1 << 15  # bytes of text after which the size of the cache and t
 
 
 class TextCall:
-    """A kernel, and a handle with memory."""
+    """A kernel with its handle, which has memory for one text at a time."""
 
     __slots__ = ("_kept", "address", "handle", "ids", "kernel", "longest", "most")
 
@@ -77,7 +77,7 @@ class Units(NamedTuple):
     walks: Any  # a `Walks`
     words: Any  # the ShortWords of the model, whose tokens side by side are the text; None: it has none
     by_byte: bool  # the bytes of words stand for characters of the ByteLevel alphabet
-    # Makes the tables of the model for much text, once, and the ShortWords of bytes or None; None: they are the same
+    # A function: returns the tables of the model for much text, made once, and the ShortWords of bytes or None; or None
     faster: Any
     is_led: bool  # a space may be put before the parts of a text beside added tokens
 
@@ -118,7 +118,7 @@ class Scratch:
     def _renew(self, n_bytes: int) -> None:
         """Looks at the size of the cache and at the tables of the walk and of the model; n_bytes: of the next text."""
         assert self.cache is not None
-        # At first, n_bytes is 0
+        # In the first call n_bytes is 0: then faster tables are taken only if they have been made already
         if self._faster is not None and (n_bytes or self._faster.cache_info().currsize):
             tables, words = self._faster()
             for handle in (self._inner, self.steps.handle):
@@ -144,7 +144,7 @@ class Scratch:
         return self._positions
 
     def expect(self, n_bytes: int) -> None:
-        """Looks at the cache and the tables now, if texts of `n_bytes` bytes are too much for later."""
+        """Renews the cache and the tables now if the next `n_bytes` bytes of text would ask for that."""
         if self.units is not None and self._handle["left"][0] < n_bytes:
             self._renew(n_bytes)
 
@@ -215,7 +215,7 @@ class TextEngine:
             return None
         tables, make_faster = found
         units = _units(pipeline, steps, tables, make_faster)
-        if units is None and make_faster:  # nothing tells that much text has been encoded
+        if units is None and make_faster:  # without units, nothing counts the text: takes the tables for much text
             tables = make_faster()
         handle = short_text.new_handle(tables)
         short_steps.put_steps(handle, steps.steps)
@@ -239,7 +239,7 @@ class TextEngine:
 
     def lengths(self) -> Array | None:
         """Returns the lengths of tokens for `gputok.kernels.cpu.encode_one.positions`; None: no positions follow."""
-        # merges join ids, so that one token stands for texts of several lengths
+        # tokens that share an id may have different lengths
         if len(self._names.vocabulary.shared):
             return None
         if self._token_lengths is None and self.units is not None and self.units.words:
@@ -438,7 +438,7 @@ def _replace(normalizer: Replace) -> Handle:
 
 
 def _spaces(replacements: dict[int, bytes], before: bytes, when: int, but: bytes = b"") -> Handle:
-    """Replaces bytes, puts `before` before pieces; `when` IF_BARE: not where they begin with a space or `but`."""
+    """Makes a step that replaces bytes, and puts `before` before pieces; IF_BARE: unless a space or `but` is there."""
     table = byte_table(tuple(replacements.items()), before)
     spelt = np.frombuffer(but, np.uint8)
     return _step(short_steps.Spaces, short_steps.SPACES, table, when, spelt, bool(replacements))

@@ -32,8 +32,8 @@ class Seams:
     Attributes:
         kind: where seams are: "pairs" (at words, a few characters apart), "tokens" (before added tokens) or "whole"
             (nowhere).
-        led: text that follows a seam must be encoded after the character before the seam, whose ids are then taken off:
-            alone it would get a `▁` in front.
+        led: text after a seam must be encoded together with the character before the seam, whose ids are then removed:
+            alone, the text would get a `▁` in front.
         longest: the bytes of the longest added token.
     """
 
@@ -42,7 +42,7 @@ class Seams:
             raise ValueError(
                 "the model draws random tokens (dropout): a text has no ids that stay; set `model.dropout` to None"
             )
-        # A copy: this object is kept by the pipeline, which a reference would keep alive
+        # A copy: the pipeline keeps this object, and a circle of references would keep both alive
         self.pipeline = pipeline.with_limits(truncation=None, padding=None)
         self._texts, self._last, self._all = texts_of(self.pipeline), kernels.last_seam, kernels.all_seams
         way, added, normalizer = pipeline.way, pipeline.added, pipeline.normalizer
@@ -71,11 +71,11 @@ class Seams:
 
     @staticmethod
     def of(pipeline: Pipeline) -> Seams:
-        """Returns those of a pipeline, made at the first call."""
+        """Returns the Seams of a pipeline, made at the first call."""
         return pipeline.kept.once("seams", lambda: Seams(pipeline))
 
     def last(self, data: bytes, least: int = 0) -> int:
-        """Returns the last seam after byte `least` of text in UTF-8, from its start or a seam on; 0: there is none."""
+        """Returns the last seam after byte `least`, or 0; data: UTF-8 from the start of a text, or from a seam on."""
         if self.kind == "whole":
             return 0
         return self._last(self._address, id(data) + HEAD, len(data), least)
@@ -103,9 +103,9 @@ class Seams:
         return b"".join(ids.astype(np.uint32, copy=False).tobytes() for ids, _ in parts)
 
     def after(self, data: bytes, seam: int, led: bool = False) -> tuple[int, int]:
-        """Returns where the text that follows a seam is encoded from, and how many ids are then taken off.
+        """Returns the byte from which the text after a seam is encoded, and how many ids are then removed at the front.
 
-        seam: the byte after a seam, or 0; led: from the character before it, for any tokenizer with seams at pairs.
+        seam: the byte after a seam, or 0; led: True: begins at the character before, if `kind` is "pairs".
         """
         if not (self.led or (led and self.kind == "pairs")) or seam == 0:
             return seam, 0
@@ -115,10 +115,10 @@ class Seams:
         return first, len(self.ids(data, first, seam)) // ID
 
     def cut(self, data: bytes, seam: int = 0, n_led: int = 0) -> tuple[bytes, int, int, int]:
-        """Encodes a text that may go on as far as its ids stay.
+        """Encodes a text that may grow, up to its last seam: the ids before that can't change any more.
 
-        data: the text, from its beginning or where `after` said; seam: the last seam that is known; n_led: the ids
-        before it, which are taken off. Returns the ids up to the last seam; this seam, and what `after` says of it.
+        data: the text, from its beginning or the byte that `after` gave; seam: the last known seam; n_led: how many ids
+        are removed at the front. Returns the ids up to the last seam, this seam, and what `after` returns for it.
         """
         found = self.last(data, seam)
         if not found:
@@ -132,7 +132,7 @@ class Seams:
     def counted(self, data: bytes, step: int) -> tuple[Positions, Positions]:
         """Counts tokens between seams that are at least `step` bytes apart.
 
-        Returns the text's beginning and its seams, int64[n], in bytes; the tokens before each, and all: int64[n + 1].
+        Returns byte 0 and the bytes at seams, int64[n]; how many tokens are before each, then of all, int64[n + 1].
         """
         text = np.frombuffer(data, np.uint8)
         begin = np.zeros(1, np.int64)
@@ -160,5 +160,5 @@ class Seams:
 
 
 def _sees_all(pre_tokenizer: PreTokenizer | None) -> bool:
-    """Whether a pre-tokenizer is written by the user, who gets all pieces of a text at once."""
+    """Whether a step of the pre-tokenizer is the user's Python code, which may look at all pieces of a text."""
     return pre_tokenizer is not None and not all(leaf.in_files for leaf in pre_tokenizer.leaves())

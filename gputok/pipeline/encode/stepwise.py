@@ -96,7 +96,7 @@ def rows_of(pipeline: Pipeline, batch: TextBatch, pieces: Pieces, tokens: Tokens
         columns |= {"start": 0, "end": 0, "words": -1, "text": -1}
         return Rows(Columns(len(tokens.ids), **columns), rows[:-1], rows[1:], NO_SPELLING)
     text, texts = _verbatim_texts(pipeline, pieces, tokens)
-    # Which take time, and which many callers never read
+    # These columns take time, and many callers never read them
     spans = functools.cache(functools.partial(_character_offsets, batch, pieces, tokens))
     words = functools.partial(_words, pieces.rows, np.diff(tokens.rows))
     columns |= {"start": lambda: spans()[0], "end": lambda: spans()[1], "words": words}
@@ -111,7 +111,7 @@ def _words(rows: Positions, n_tokens: Positions) -> Positions32:
 
 
 def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tuple[Positions, Positions]:
-    """Returns the range of characters of its document that each token covers, if only in part: int64[n_tokens] each."""
+    """Returns first and last + 1 of the characters that each token covers, if only in part: int64[n_tokens] each."""
     data, document = batch
     rows = tokens.rows[pieces.rows]
     begins = np.repeat(document[:-1], np.diff(rows))  # the first byte of each token's document
@@ -123,7 +123,7 @@ def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tupl
         last = len(pieces.alignment.start) - 1
         start = pieces.alignment.start[np.minimum(tokens.start, last)].astype(np.int64)
         end = pieces.alignment.end[np.clip(tokens.end - 1, 0, last)].astype(np.int64)
-        end = np.where(tokens.start < tokens.end, end, start)  # no bytes: the token of a piece that code has emptied
+        end = np.where(tokens.start < tokens.end, end, start)  # no bytes: a step in Python has emptied the piece
     word_start, word_end = (np.repeat(edge, np.diff(tokens.rows)) for edge in (pieces.start, pieces.end))
     beyond = np.flatnonzero(tokens.end > word_end)
     if len(data) == 0 or (data.max() < 0x80 and not len(beyond)):
@@ -204,7 +204,7 @@ def check_sequence(sequence: Any, is_pretokenized: bool) -> str | list[str]:
         return sequence
     is_array = isinstance(sequence, np.ndarray) and sequence.ndim == 1
     words: Any = sequence.tolist() if is_array else sequence  # pyright: ignore[reportUnknownVariableType]
-    # Most lists are of str itself, which takes a quarter of the time to see
+    # Most lists have only str, and no subclass of it: to see that takes a quarter of the time
     if not is_list(words) or not ({*map(type, words)} <= {str} or all(isinstance(word, str) for word in words)):
         raise TypeError("PreTokenizedInputSequence must be Union[List[str], Tuple[str]]: with is_pretokenized=True")
     return list(words)
@@ -277,7 +277,7 @@ def encode(
     slice_size: characters.
     """
     slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized, slice_size)]
-    # Of one slice, only the first text can be longer than that. Asking for the cores would take a tenth of a short one
+    # In one slice, only the first text may be long. To count the cores takes a tenth of the time of a short text
     short = threads is None and len(slices) == 1 and sum(map(len, inputs[0])) <= slice_size
     n_threads = 1 if short else thread_count(threads)
 
@@ -469,7 +469,7 @@ def encode_segments(
     protect: str | Iterable[str],
     add_special_tokens: bool,
 ) -> list[Encoding]:
-    """Encodes texts given as segments (text, trusted): what is not trusted makes and breaks no protected token."""
+    """Encodes texts given as segments (text, trusted): untrusted text neither makes nor breaks a protected token."""
     contents = frozenset(_protected(pipeline.added, protect))
     guarded = pipeline.variant(
         ("protected", contents), lambda given: dataclasses.replace(given, added=given.added.protecting(contents))
@@ -500,7 +500,7 @@ def _protected(added: AddedVocabulary, protect: Any) -> set[str]:
 
 
 def _runs(segments: Iterable[tuple[str, bool]]) -> list[tuple[str, bool]]:
-    """Joins neighbours; an untrusted segment stands between two trusted ones also if it is empty."""
+    """Joins neighbouring segments that are equally trusted; an untrusted one parts trusted ones even if it is empty."""
     checked: list[tuple[str, bool]] = []
     for segment in segments:
         match segment:
@@ -513,9 +513,9 @@ def _runs(segments: Iterable[tuple[str, bool]]) -> list[tuple[str, bool]]:
 
 
 def _cut_at_tokens(pipeline: Pipeline, whole: Pieces, runs: list[tuple[str, bool]], contents: frozenset[str]) -> Pieces:
-    """Makes the protected tokens that trusted runs have alone pieces of their own; whole: the text as one piece.
+    """Makes pieces of the protected tokens that each trusted run, read alone, has; whole: the text as one piece.
 
-    A token made of a part of a character takes the whole character. Those that take white space may overlap.
+    A token that covers a part of a character gets the whole character. Tokens that take white space may overlap.
     """
     is_trusted = [trusted for _, trusted in runs]
     begins = np.cumsum([0, *(len(text.encode()) for text, _ in runs)])[:-1][is_trusted]

@@ -1,7 +1,7 @@
-"""Encodes a corpus by a vocabulary of superwords: first tokens of words, which are looked up, then of phrases.
+"""Encodes a corpus by a vocabulary of superwords, which are tokens of several words: first words, then superwords.
 
 A piece of text, as superwords need it, has many words and hardly occurs twice, so that its tokens can't be looked up.
-But the first merges of such a vocabulary were learned from words.
+But the first merges of such a vocabulary were learned from words: words are looked up, and then their tokens merged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _SLICE_BYTES = 1 << 20  # bytes of text that a thread encodes at a time
 class WordTokens:
     """Encodes documents as a pipeline of a byte-level BPE does; fast if its pieces have several words.
 
-    words: finds words to look up: any give the same tokens; model: instead of the pipeline's, with its `joints_of`.
+    words: finds the words to look up: any words give the same tokens; model: in place of the pipeline's model; joints:
+    the `joints_of` this model.
     """
 
     def __init__(self, pipeline: Pipeline, words: Automaton, model: BPE | None = None, joints: Any = None) -> None:
@@ -56,7 +57,7 @@ class WordTokens:
         return np.unique(np.append(ends, batch.offsets[-1])).tolist()
 
     def of_slice(self, batch: TextBatch, start: int, stop: int) -> tuple[Array, Bytes]:
-        """Returns the ids of the bytes start:stop of a batch, and their marks."""
+        """Returns the ids of the bytes start:stop of a batch, and a mark of each id, as `encode` does."""
         from gputok.kernels.cpu.split import find_cuts
 
         offsets = batch.offsets
@@ -66,7 +67,7 @@ class WordTokens:
         if self._tables is None or start == stop or (walks := self._walks_of(text)) is None:
             ids, _, marks = self.encode(text)
             return ids, marks
-        # Documents begin at cuts, too: as one text they have no events, a third less time if documents are lines
+        # Cuts also say where documents begin. So they can be one text: a third less time if documents are lines
         cuts = find_cuts(batch.data, edges, walks.of(stop - start))
         ids, _, marks = self._of_text(batch.data, edges[[0, -1]], None, cuts)
         return ids, marks
@@ -79,7 +80,7 @@ class WordTokens:
         return cut_for_threads(pieces, self.automaton, n_bytes) if pieces.n_pieces else None
 
     def encode(self, unit: TextBatch) -> tuple[Array, Positions, Bytes]:
-        """Returns ids and rows of documents, and a mark of each id, uint8: 1 where a piece begins (`marks.py`)."""
+        """Returns ids and rows of documents, and a mark of each id, uint8: 1 where a piece begins (`CUT`)."""
         from gputok.kernels.cpu.split import cut_bits, find_cuts
 
         pieces = self.pipeline.added.apart(Pieces.from_batch(unit), self.pipeline.normalizer)
@@ -100,7 +101,7 @@ class WordTokens:
         return ids, tokens.rows[pieces.rows], marks
 
     def _walks_of(self, batch: TextBatch) -> Walks | None:
-        """Returns what walks over a text as it is; None: nothing does, or another step may change the text."""
+        """Returns the tables for a walk over the text as it is; None: there are none, or another step may change it."""
         text = batch.data[batch.offsets[0] : batch.offsets[-1]]
         return None if self.pipeline.normalizer or self.pipeline.added.may_occur(text) else self._pieces
 
@@ -127,7 +128,7 @@ def _new_memory(dtype: Any) -> tuple[Any, Any]:
 
 
 def joints_of(model: Any) -> Any:
-    """Returns the tables that tell whether tokens of a model fit, a Joints; None: the model can't have them."""
+    """Returns a Joints: tables that tell whether two tokens are those of their joined text; None: the model can't."""
     tables = model.byte_tables
     if (
         tables is None
@@ -163,7 +164,7 @@ class _Stages(NamedTuple):
 
 
 def _stages_of(model: BPE) -> _Stages | None:
-    """Returns None in the cases of `BySuperwords.of`."""
+    """Divides the merges of a model; returns None in the cases that `BySuperwords.of` names."""
     joints = joints_of(model)
     if joints is None or not (n := first_superword(joints.text, joints.begin[256:])):
         return None
@@ -217,7 +218,7 @@ def usual_words() -> Automaton:
 
 
 def first_superword(text: Bytes, begin: Positions) -> int | None:
-    """Returns from which token on more tokens span words than not, or None if there are few that do.
+    """Returns the first merge of the second stage: from it on, most tokens span words; None: few tokens span words.
 
     The first stage of training makes hardly any token of several words, and the second stage hardly any other. Any
     number gives the same ids, by `WordTokens`; this one gives them fast. text: the bytes of tokens; begin: where those

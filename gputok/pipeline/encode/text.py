@@ -54,10 +54,10 @@ _LATER = 4  # texts after which machine code makes the encodings: its memory wou
 _MOST_BYTES_A_CHARACTER = 4
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode.stepwise` raises the error
 _FEW = 1 << 13  # the most characters, of all texts, to encode them one by one: the way of corpora takes longer to begin
-_FEW_FOR_THREADS = 1 << 18  # the most characters for which it takes longer to begin threads
+_FEW_FOR_THREADS = 1 << 18  # the most characters that one thread encodes before others would have started
 _LONG = 1 << 16  # characters: texts longer on average go the way of corpora, which cuts a text for several threads
 _CHUNK_CHARACTERS = 1 << 16, 1 << 20  # the least and the largest number of characters that a thread encodes at a time
-_LOCKED_BYTES = 1 << 15  # others run while a thread encodes more; for less, waiting for them could take much longer
+_LOCKED_BYTES = 1 << 15  # a thread frees the GIL to encode more: for less, getting it back could take much longer
 
 
 def texts_of(pipeline: Pipeline, *, bare: bool = False) -> Texts | None:
@@ -118,7 +118,7 @@ class Texts:
         self._flags, fillers = 0, (0, 0, 0, 0)
         if padding is not None:
             self._flags, fillers = PADDED, (padding.pad_id, padding.pad_type_id, 1, 0)
-        # Of the columns that are made of the ids alone
+        # Column that is made of the ids alone -> the value of a padding token, uint32 in bytes
         self._fillers = {name: struct.pack("=I", filler) for name, filler in zip(_COLUMNS, fillers, strict=True)}
         self._scratch, self._ids_of, self._longest = engine.scratch, engine.ids_of, engine.longest
         self._list_ids, self.measure, self._builtins = engine.list_ids, engine.measure, engine.builtins
@@ -128,7 +128,7 @@ class Texts:
         self._until_later = _LATER
         self._by_units = engine.builtins is not None and engine.units is not None
         self._frames: dict[int, list[Frame | None]] = {}  # by the number of texts: without and with special tokens
-        # How many tokens (1 or 2 texts, 0 or 1 for special tokens) may keep; and those of an encoding that is not cut
+        # (number of texts, special) -> how many tokens truncation leaves of them; special -> the most that are not cut
         self._rooms, self._most, cut = {}, (ANY, ANY), pipeline.truncation
         if cut is not None:
             added = [(1, 0, 0), (2, 0, 0), *((n, 1, pipeline.num_special_tokens_to_add(n == 2)) for n in (1, 2))]
@@ -178,7 +178,7 @@ class Texts:
         return self._encode_in_python(text, special)
 
     def pays_to_join(self, n_texts: int, n_characters: int) -> bool:
-        """Whether texts are encoded by the way of corpora."""
+        """Whether it pays to encode texts together, by the way of corpora."""
         if self._by_units:
             return n_characters > _FEW_FOR_THREADS and n_characters > _LONG * n_texts
         return n_characters > _FEW
@@ -207,7 +207,7 @@ class Texts:
     def _by_threads(
         self, texts: list[str], n_characters: int, special: int, threads: int | None, only_ids: bool = False
     ) -> list[Any]:
-        """Returns what `encode_each` finds. After a chunk, even of one thread, caches grow, and Ctrl-C is noticed."""
+        """Encodes texts in chunks by machine code. After each chunk, caches grow, and Ctrl-C is noticed."""
         n_threads = thread_count(threads)
         locked = 0 if n_threads > 1 else _LOCKED_BYTES
         least, most = _CHUNK_CHARACTERS
@@ -246,7 +246,7 @@ class Texts:
         return some
 
     def _new_maker(self, memory: Scratch, only_ids: bool = False) -> Maker:
-        """Makes what makes encodings; only_ids: all ids are too many for one, and are given as they are."""
+        """Makes a Maker of encodings; only_ids: no number of ids is small enough for one, so that it gives the ids."""
         columns = None if self._bare or only_ids else self.engine.columns(memory)
         most = (-1, -1) if only_ids else self._most
         return Maker(memory.call, Encoding, "_later", self, self._flags, most, columns)
@@ -263,7 +263,7 @@ class Texts:
                 self._own, self._maker, self.address = own, maker, maker.address
 
     def rest(self) -> None:
-        """Gives the memory of machine code to others: its maker is in use from now on, so that Python encodes."""
+        """Gives the memory of machine code back to its pool; the Maker stays claimed, so Python encodes from now on."""
         if self._unlimited is not None:
             self._unlimited.rest()
         maker, own, builtins = self._maker, self._own, self._builtins
@@ -272,7 +272,7 @@ class Texts:
             self._scratch.give(own)
 
     def __del__(self) -> None:
-        # The maker stays claimed: what is in a circle with this object can still encode, in a later `__del__`
+        # The maker stays claimed: an object in a circle of references with this one may still encode in its `__del__`
         if self._own is not None and self._builtins is not None and not self._builtins.claim(self.address):
             self._scratch.give(self._own)
 
@@ -378,7 +378,7 @@ class Texts:
         return found
 
     def encode_packed(self, given: Any, special: int, threads: int | None) -> tuple[Ids, Positions] | None:
-        """Returns ids and rows, without padding; None: not all are str, or of type id 0, or `stepwise` must do it."""
+        """Returns ids and rows, unpadded; None: not all are str, a type id is not 0, or `stepwise` must encode."""
         if not isinstance(given, list | tuple) or self._longest[special] < 0:
             return None
         texts: list[Any] = [*given]
@@ -405,7 +405,7 @@ class Texts:
     def _pack(
         self, batch: TextBatch, special: int, threads: int | None
     ) -> list[tuple[Array, Positions, list[bool]]] | None:
-        """Returns ids and rows of some texts at a time, and which truncation has cut; None: `encode.stepwise` must."""
+        """Returns ids, rows and which texts are cut, of some texts at a time; None: `encode.stepwise` must encode."""
         frame, room = self._frame_of(1, special), self._rooms.get((1, special), ANY)
         finished: list[tuple[Array, Positions, list[bool]]] = []
         for ids, rows in self._by_corpora(batch, threads):
@@ -460,7 +460,7 @@ class Texts:
     def _targets(self, lengths: list[tuple[int, ...]], special: int) -> list[tuple[int, ...]] | None:
         """Returns how many of its tokens each text of some inputs keeps; the same tuple for an input that is not cut.
 
-        None: a cut raises an error, or a text keeps less than the stride, which `encode.stepwise` must tell.
+        None: `encode.stepwise` must cut, since that raises an error, or a text keeps no more than the stride.
         """
         targets, cut = [*lengths], self.pipeline.truncation
         for n in (1, 2):
@@ -522,13 +522,13 @@ class Texts:
         return np.frombuffer(self._packed(made, name), np.uint32) if name in self._fillers else None
 
     def listed(self, made: Made, name: str) -> list[int]:
-        """Makes such a column as a list."""
-        if name == "attention":  # sooner than by bytes
+        """Makes a column that `column` makes, as a list."""
+        if name == "attention":  # this takes less time than a list made of bytes
             return self._padded([1] * (len(made[1]) // ID), [0])
         return self._list_ids(self._packed(made, name))
 
     def _packed(self, made: Made, name: str) -> bytes:
-        """Makes such a column as uint32 in bytes: four times as fast as to fill an array."""
+        """Makes a column that `column` makes, as uint32 in bytes: four times as fast as to fill an array."""
         if name == "ids":
             packed = made[1]
         elif name == "attention":
@@ -581,7 +581,7 @@ class Texts:
         if isinstance(given, str):
             whole = encode(given, False)
             return whole.offsets if whole is not None and len(whole) == n else self._positions(given, n)
-        if self.engine.trims:  # by the start of the list
+        if self.engine.trims:  # trims by the start of the list, not of each word
             return None
         each = [encode(word, False) for word in given]
         return None if None in each else self._cut([pair for one in each if one for pair in one.offsets], n)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 UNIT_BYTES = 1 << 20  # about how many bytes of documents a thread encodes at a time
 _LEAST_BYTES = 1 << 17  # with less, a thread takes longer to begin than to encode
-_FEW_BYTES = 1 << 14  # of text, for which the tables by which short words are merged side by side need not be made
+_FEW_BYTES = 1 << 14  # bytes: up to this, the tables (`ShortWords`) that merge short words side by side are not made
 EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
 """(data, start, end) -> the ids of the units data[start[i]:end[i]], and the rows int64[n_units + 1] in the ids."""
 
@@ -58,7 +58,7 @@ def engine_of(pipeline: Pipeline) -> DocumentEngine:
     """Returns what encodes the documents of a pipeline on the CPU; pipelines that differ only in limits share it."""
 
     def made() -> DocumentEngine:
-        # A copy that does not share engines: the engine is one of these, and a reference to itself would keep it alive
+        # A copy with `engines` of its own: those of the pipeline keep this engine, and a circle would keep it alive
         copy = dataclasses.replace(pipeline)
         copy.engines.once("way", lambda: pipeline.way)
         return _engine(copy)
@@ -80,7 +80,7 @@ def _engine(pipeline: Pipeline) -> DocumentEngine:
 
 
 def _lacks_superwords(way: Way) -> bool:
-    """Whether no unit has a superword: in lines, `▁` stands for a space; what well-known patterns find are words."""
+    """Whether units have no superwords: lines, where `▁` stands for a space, and the words of well-known patterns."""
     known = itertools.chain(map(compile_pattern, dict.fromkeys(PATTERNS.values())), map(ready_splits, SPLITS))
     is_word = way.unit == Unit.WORD and way.automaton is not None
     return way.unit == Unit.LINE or (is_word and any(one is way.automaton for one in known))
@@ -132,7 +132,7 @@ def _new_encoder(dtype: np.dtype[Any]) -> Any:
     from gputok.corpus.options import SIZES  # imported late: a first text needs no corpus
     from gputok.kernels.cpu.encode_corpus.rounds import Encoder
 
-    # The ids of a task have room in one or two rounds. Memory that no id is written to costs nothing
+    # So many ids that those of a task take one or two rounds. Memory to which no id is written costs nothing
     return Encoder(dtype, most_lines(), SIZES.task // 4)
 
 
@@ -162,7 +162,7 @@ class Walked:
         return self.as_is(unit) or self._encode(unit)
 
     def as_is(self, unit: TextBatch) -> tuple[Array, Array] | None:
-        """Returns the same; None: a step before the walk may change the text, or take an added token out of it."""
+        """Encodes documents by the walk alone; None: another step may change the text, or find an added token."""
         data, offsets = unit
         stays = self.unit != Unit.LINE or self._pipeline.way.before == Before.NONE
         if self._normalizer is not None:
@@ -190,7 +190,7 @@ class Walked:
     def _pieces(self, unit: TextBatch) -> Pieces | None:
         """Returns the text that is walked, with added tokens as pieces of their own; None: it must take the steps."""
         way = self._pipeline.way
-        # Where the new units are normalized one by one, no token is looked for in normalized text
+        # No normalizer for parts and lines: `way_of` gives these only if no token is looked for in normalized text
         pieces = self._pipeline.added.apart(Pieces.from_batch(unit), self._normalizer)
         if self.unit == Unit.PART and way.at_start and pieces.token is not None:
             return None  # the text after an added token is not like the start of a document

@@ -40,8 +40,8 @@ class _EncodedCorpus:
         # Both raise their errors now, not when the first batch is asked for
         self._total, self._devices = source.total_bytes, run.devices
         self.n_new = self.n_ids = self.n_unknown = self.n_bytes = 0
-        self._waited: list[float] = []  # seconds for ids
-        self._reading: list[float] = []  # seconds, by several threads
+        self._waited: list[float] = []  # how many seconds each batch of ids took to come
+        self._reading: list[float] = []  # how many seconds each batch of text took to be read, in any thread
         self._readers = 1  # how many threads read and encode
 
     def batches(self, skip: int = 0, timed: bool = False) -> Iterator[TokenBatch]:
@@ -70,7 +70,7 @@ class _EncodedCorpus:
         self._source.missing.warn()
 
     def tallied(self, skip: int) -> Iterator[TokenBatch]:
-        """Yields the same, and counts documents and ids."""
+        """Yields what `batches` yields, and counts documents and ids."""
         unknown = self._pipeline.unknown_id
         for batch in _timed(self.batches(skip, timed=True), self._waited.append):
             self.n_new, self.n_ids = self.n_new + batch.n_documents, self.n_ids + len(batch.ids)
@@ -88,7 +88,7 @@ class _EncodedCorpus:
                 yield item
 
     def _timed_task(self, task: Task) -> Iterator[Any]:
-        # A task may do its work before the first batch is asked for
+        # `read` may do its work before its first batch is asked for, so it is called while time is measured
         return _timed((batch for read in [task.read] for batch in read()), self._reading.append)
 
     def seconds(self, whole: float) -> token_files.Seconds:
