@@ -97,7 +97,7 @@ def text_offsets(array: Any) -> npt.NDArray[np.int32 | np.int64]:
 
 
 def check_offsets(offsets: Any, n_bytes: int, where: str) -> None:
-    """Raises ValueError if offsets, integers[n + 1], fall or are not in 0 to `n_bytes`; where: the name of the data.
+    """Raises ValueError if offsets, integers[n + 1], fall or leave the range 0 to `n_bytes`; where: name of the data.
 
     >>> import numpy as np
     >>> check_offsets(np.array([0, 4, 2]), 10, "the table")
