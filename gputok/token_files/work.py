@@ -208,7 +208,7 @@ class Work:
         finally:
             try:
                 part.close()
-                for call in self._sums:  # even if interrupted: the next run could sum up changed files
+                for call in self._sums:  # even if interrupted: later, a file may have changed unnoticed
                     call.result()
                 if self._sums:
                     self._save()
