@@ -178,7 +178,7 @@ def _normalizing_steps(spec: Any, *, as_suffix: bool, escape: bool) -> list[Any]
 
 
 def _check_rules(precompiled: normalizers.Precompiled) -> None:
-    """Raises ValueError for a rule that `Precompiled` never applies: for characters that are no letter and its marks.
+    """Raises ValueError for a rule that `Precompiled` never applies: several characters, not a letter and its marks.
 
     The rules' keys are a trie of bytes (a double array). The loop follows all ways from its root at once, a byte a
     round; of ways that reach a node in the same state, it keeps one. Rules for Hangul's compatibility letters are
