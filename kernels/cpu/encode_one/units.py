@@ -271,7 +271,7 @@ def _put_ids(handle, n_words, out):
 
 @kernel
 def _look_up(handle, n_words, out):
-    """Appends the ids of units, notes new words. -> bytes of ids, numbers of events and new words, whether it failed."""
+    """Appends ids of units, notes new words. -> bytes of ids, numbers of events and new words, whether it failed."""
     known, masks, block, bounds = as_views(handle.cache), handle.masks, handle.block, handle.bounds
     keys = handle.keys
     ids, unit_ids = view(handle.ids, np.uint8), handle.unit_ids
