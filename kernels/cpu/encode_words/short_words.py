@@ -195,7 +195,7 @@ def _first_symbols(text, begin, end, model, work, symbols):
 
 @kernel((i64, i64, i64), ShortWords, (u32[:], i64[:]), u32[:], i64[:])
 def _encode(words, model, longer, tokens, rows):
-    """Merges the words, and puts the ids of longer words between: a row of `longer` has at most one id for each byte."""
+    """Merges the words, and puts the ids of longer words between: each is a row, with at most one id for each byte."""
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)
     n_words, out, counts = np.uint64(len(rows) - 1), view(tokens), view(rows, np.uint64)
     memory = scratch(BATCH, np.uint64), scratch(WORK, np.uint32), scratch(STATE, np.uint64)
