@@ -81,7 +81,8 @@ class Source:
         most = max(n // _BATCHES, 1)
         sizes = sizes._replace(batch=min(sizes.batch, most), small=min(sizes.small, most), task=min(sizes.task, most))
         readers = max(1, n // _READER_BYTES)
-        return dataclasses.replace(self, ahead_bytes=n // 16, longest=n // 24, sizes=sizes, readers=readers)
+        longest = min(n // 24, LONGEST - 1)  # LONGEST: memory is not limited
+        return dataclasses.replace(self, ahead_bytes=n // 16, longest=longest, sizes=sizes, readers=readers)
 
     def other(self, given: Any) -> Self:
         """Returns another corpus, which is read in the same way."""
