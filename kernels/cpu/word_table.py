@@ -273,7 +273,7 @@ def add_ones(table, keys, homes, n, missing):
 
 @kernel(inline=True)
 def hash_missing(table, text, bounds, keys, homes, missing, n_missing):
-    """Hashes words of more than 15 bytes, all of which are missing: their keys and homes; and prefetches their slots."""
+    """Completes keys and homes of words of more than 15 bytes, all of which are missing, and prefetches their slots."""
     for k in range(n_missing):
         i = missing[k]
         if keys[U2 * i + U1] == _UNHASHED:

@@ -1,10 +1,9 @@
 """The walk by windows of five or six bytes (see windows.py): 64 bytes are looked at together.
 
-The automaton walks only where a window leaves it unknown whether a word begins.
-
-Measured on one core of an AMD EPYC (Zen 4), AVX2, for the patterns of GPT-2, Llama 3 and Qwen: English 2.7, 2.1 and 2.4
-GB/s, code 2.5, 2.0 and 2.4; by pairs 1.1 to 1.3. At 2.7 GB/s, 30 % of the time goes to the classes of bytes, a third to
-the windows, and 15 % to the positions of bits.
+The automaton walks only where a window leaves it unknown whether a word begins. Measured on one core of an AMD EPYC
+(Zen 4), AVX2, for the patterns of GPT-2, Llama 3 and Qwen: English 2.7, 2.1 and 2.4 GB/s, code 2.5, 2.0 and 2.4; by
+pairs 1.1 to 1.3. At 2.7 GB/s, 30 % of the time goes to the classes of bytes, a third to the windows, and 15 % to the
+positions of bits.
 """
 
 from __future__ import annotations
@@ -72,10 +71,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
 
 @kernel(inline=True)
 def _put_wide(text, leads, first, codes, windows, tables):
-    """Writes the classes of the wide characters that begin at `first` + the index of each bit of `leads`.
-
-    All bytes of a character get its class. Returns how many characters have no class of windows.
-    """
+    """Writes the classes of the wide characters that begin at `first` + a bit of `leads`; returns how many have none."""
     page, member, n_unclear = tables[1], tables[2], U0
     while leads != U0:
         at = first + trailing_zeros(leads)
