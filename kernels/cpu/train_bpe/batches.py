@@ -70,8 +70,7 @@ def _deal(s, part, number):
     """Writes the records of the last batch to the lists of their new pairs; False if the pool has no room."""
     n_merges = np.uint64(part.at[layout.PENDING])
     n_born, n_records = part.at[layout.N_BORN], part.at[layout.N_RECORDS] // 3
-    # Two entries for each list and one for each side of each record; then `waste`, one for each record, which all
-    # neighbours without a stored pair overwrite: see deal_records
+    # Two entries for each list, one for each side of each record, and one for each in `waste` (see merge.deal_records)
     if not pool_has_room(s, part, number, 2 * n_born + 3 * n_records):
         return False
     waste = part.at[layout.POOL] + 2 * n_born + 2 * n_records

@@ -71,7 +71,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
 
 @kernel(inline=True)
 def _put_wide(text, leads, first, codes, windows, tables):
-    """Writes the classes of the wide characters that begin at `first` + a bit of `leads`; returns how many have none."""
+    """Writes the classes of the wide characters at `first` + each bit of `leads`; returns how many have no class."""
     page, member, n_unclear = tables[1], tables[2], U0
     while leads != U0:
         at = first + trailing_zeros(leads)
