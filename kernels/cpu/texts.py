@@ -42,7 +42,7 @@ class ObjectLayout(NamedTuple):
 def pack_texts(texts: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
     """Packs the texts of a list that no other thread knows: uint8[total], offsets int64[n + 1].
 
-    None: the list is empty, an item's class isn't str itself, or one has a lone surrogate, or `_layout` knows none.
+    None: the list is empty, an item's class isn't str itself, or one has a lone surrogate, or `_layout` finds none.
     """
     layout, n = _layout(), len(texts)
     if layout is None or not n:

@@ -60,7 +60,7 @@ class WordTable(NamedTuple):
     slots: U64x2  # uint64[capacity, 4], capacity a power of two
     arena: U8s  # uint8[], the words one after the other
     offsets: I64s  # int64[room(capacity) + 1], word i is arena[offsets[i]:offsets[i + 1]]
-    position: I64s  # int64[room(capacity)], where in the text each word was first seen, ascending
+    position: I64s  # int64[room(capacity)], the position at which each word was first seen, ascending
     # int64[4]: N_WORDS, N_BYTES; and WANTED_WORDS, WANTED_BYTES when a stage stopped for want of room
     state: I64s
 

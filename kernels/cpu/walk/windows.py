@@ -162,7 +162,7 @@ def _groups(ways: Iterable[np.ndarray], often: np.ndarray) -> np.ndarray:
     """The group of each class, int64[classes], at most MOST_CLASSES; the last class, END_OF_TEXT, is the last group.
 
     While there are too many, the two groups that differ least become one: by the number of cases in which their ways
-    differ, times how often they occur together. ways: of `_ways` with n_later = 1; often: float64[classes].
+    differ, times the sum of their frequencies `often`, float64[classes]. ways: of `_ways` with n_later = 1.
     """
     often, n = often.copy(), len(often)
     unlike = np.zeros((n, n))
