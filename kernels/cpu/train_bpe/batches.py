@@ -66,12 +66,12 @@ def _begin_shards(s, part):
 
 
 @kernel(inline=True)
-def _deal(s, part, number):
+def _deal(s, part):
     """Writes the records of the last batch to the lists of their new pairs; False if the pool has no room."""
     n_merges = np.uint64(part.at[layout.PENDING])
     n_born, n_records = part.at[layout.N_BORN], part.at[layout.N_RECORDS] // 3
     # Two entries for each list, one for each side of each record, and one for each in `waste` (see merge.deal_records)
-    if not pool_has_room(s, part, number, 2 * n_born + 3 * n_records):
+    if not pool_has_room(s, part, 2 * n_born + 3 * n_records):
         return False
     waste = part.at[layout.POOL] + 2 * n_born + 2 * n_records
     shards = _begin_shards(s, part)
@@ -179,7 +179,7 @@ def _apply(s, number):
     for m in range(n_batch):
         prefetch(part.lists, s.batch[U3 * m + U1])
     if part.at[layout.PENDING] > 0:
-        if not _deal(s, part, number):
+        if not _deal(s, part):
             return
         part.at[layout.PENDING] = 0
     most, distinct = 0, np.int64(layout.sentinel_of(s)) + 1

@@ -282,7 +282,7 @@ def _compact(s, part):
 
 
 @kernel(inline=True)
-def pool_has_room(s, part, number, need):
+def pool_has_room(s, part, need):
     """Whether the pool of a part has room for `need` more entries, if necessary after `_compact`; else sets NEED_POOL.
 
     Memory beyond at[FULL] stays untouched, and so costs nothing, as long as `_compact` makes room.
