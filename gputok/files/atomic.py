@@ -114,7 +114,7 @@ def naming(path: str | os.PathLike[str], *temporaries: pathlib.Path) -> Iterator
 def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[pathlib.Path, int | None]:
     """Creates a temporary file beside `target`, and returns its path and the descriptor that locks it; None: no locks.
 
-    The lock tells `_remove_left` of another process that this one is alive; it ends with the process, or by `close`.
+    The lock tells `_remove_left` of another process that this one is alive; it ends with the process, or with the descriptor.
     """
     while True:
         temporary = target.with_name(f".{_stem(target.name)}.{os.urandom(4).hex()}.part")
@@ -189,7 +189,7 @@ def read_at(file: Any, lock: threading.Lock, buffer: np.ndarray, start: int) -> 
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[None]:
-    """Locks a file or folder until the block or the process ends; BlockingIOError: another process has locked it."""
+    """Locks an existing file or folder until the block or the process ends; BlockingIOError: it is locked already."""
     if fcntl is None:  # Windows, which has no `flock` and opens no folders
         yield
         return

@@ -254,7 +254,7 @@ def fsspec_of(filesystem: Any) -> Any:
 
 
 def check_bucket(url: str, filesystem: Any, path: str) -> None:
-    """Raises FileNotFoundError if an object store says that a bucket does not exist; nothing if it gives no answer."""
+    """Raises FileNotFoundError if an object store says that a bucket does not exist; not if it may not be asked."""
     from pyarrow import fs
 
     bucket, kind = path.strip("/").split("/")[0], None

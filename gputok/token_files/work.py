@@ -208,7 +208,7 @@ class Work:
         finally:
             try:
                 part.close()
-                for call in self._sums:  # even if interrupted: later, a file may have changed unnoticed
+                for call in self._sums:  # also after an interruption: the next run then notices a changed shard
                     call.result()
                 if self._sums:
                     self._save()
@@ -460,7 +460,7 @@ class _Part:
 
 @contextlib.contextmanager
 def opened(output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> Iterator[Work]:
-    """Opens or makes a work folder, and locks it; BlockingIOError: it is in use; NotADirectoryError: it is a file."""
+    """Opens or makes a work folder, and locks it; BlockingIOError: it is in use; NotADirectoryError: it is no folder."""
     folder = output.work
     with contextlib.suppress(FileExistsError):
         folder.mkdir()

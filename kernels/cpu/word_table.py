@@ -5,8 +5,8 @@
                 of a longer word its hash, and LONG << 56 | min(its length, 65,535) << 40 | its index in the arena
     word:       its number, in order of insertion
 
-LONG is 17. So most look-ups touch half a cache line, and the bytes of two words, not their hashes, decide whether they
-are equal. Slots are ordered by the upper bits of the hash, so that growing a table is one sequential pass.
+(LONG is 17.) So most look-ups touch half a cache line, and the bytes of two words, not their hashes, decide whether
+they are equal. Slots are ordered by the upper bits of the hash, so that growing a table is one sequential pass.
 
 A block of words is looked up by a loop for each step (keys, hashes, prefetches, comparisons), since LLVM makes vector
 instructions of them: on an AMD EPYC (Zen 4), English took 5.0 ns a word, and 5.6 with one loop for the first three.
@@ -133,7 +133,7 @@ def clear(table: WordTable) -> None:
 
 @kernel(inline=True)
 def mask_of(table):
-    """A mask for the next slot of a probe, which goes on at the first slot after the last one."""
+    """A mask for the next slot of a probe: after the last slot, the first one follows."""
     return np.uint64(len(table.slots)) - U1
 
 

@@ -6,7 +6,7 @@ A shard, all numbers little-endian:
 |--------------|-------------------------------------------------------------------|
 | 4            | uint32 number of samples n                                        |
 | 4 (n + 1)    | uint32 offset of each sample in the file, and of the end          |
-| the JSON's   | an entry of `index.json`, without the fields of the one shard     |
+| the JSON's   | an entry of `index.json`, without what only this shard has        |
 | the rest     | samples                                                           |
 
 Each sample is the column `tokens`. A document is `ndarray:int32`, of variable length: uint32 size of the column, a byte
@@ -123,7 +123,7 @@ class _Spans(NamedTuple):
 
 
 def _write_samples(file: BinaryIO, shard: base.Shard, itemsize: int) -> None:
-    """Writes samples of variable length. `check_size` has refused larger shards, so lengths fit in 32 bits."""
+    """Writes samples of variable length. `check_size` refused shards of 2^32 bytes, so lengths fit in 32 bits."""
     from gputok.kernels.cpu.records import mds_samples
 
     with open(shard.ids_path, "rb", buffering=0) as read:

@@ -171,7 +171,7 @@ def _recall(text, begin, end, kept, tokens, t):
 
 @kernel(inline=True)
 def _remember(begin, end, kept, record, key, tokens, first, last):
-    """Stores the tokens first to last - 1 of a word in the cache, which has only their ends: there must be no gaps."""
+    """Stores the tokens first to last - 1 of a word in the cache, which has only ends: unless there are gaps."""
     _, begins, ends = tokens
     at = begin
     for k in range(first, last):
@@ -242,7 +242,7 @@ def _surround(handle, t):
 def _convert_positions(handle, given, n_bytes, n_changed, first, t):
     """Converts the positions of tokens in the normalized text to positions in the original text, in characters.
 
-    A part of a character counts as the character. Tokens of text that a step appended after the end keep their bytes.
+    A part of a character counts as the character. Tokens of text that a step appended keep positions in bytes.
     """
     _, begins, ends = _tokens(handle)
     if n_changed >= 0:

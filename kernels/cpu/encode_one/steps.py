@@ -79,7 +79,7 @@ class ShortText(NamedTuple):
     asks_origin: bool  # one of the steps needs the origin of text
     # The tokens of the text, and memory of the model for one word; see encode.py
     ids: U32s  # uint32[MAX_TOKENS + MAX_SPECIAL]
-    begins: I64s  # int64[the same], in characters of the original text; written with POSITIONS only
+    begins: I64s  # int64[the same], with POSITIONS in characters of the original text
     ends: I64s
     words: I32s  # int32[the same], the number of the word, or -1
     leading: I32s  # int32[n_ids]: the number of white space characters at the start of each token; -1: not known yet
@@ -514,7 +514,7 @@ def _begin_following(handle, n_given, n_changed):
 
 @kernel(inline=True)
 def _follow(handle, n_given, n_changed, source, n):
-    """Writes down the origins of the n bytes of a new text; source: the bytes before that they come from."""
+    """Writes down the origins of the n bytes of a new text; source: where each comes from in the text before."""
     _begin_following(handle, n_given, n_changed)
     begins, ends = handle.origin, handle.until
     new_begins, new_ends = scratch(n, np.int32), scratch(n, np.int32)

@@ -5,13 +5,13 @@ else it is the text between two cuts that no token and no step of the tokenizer 
 cache lacks, short words are merged by `encode_words/short_words.py`, if the model allows it. `encode.py` encodes the
 others like texts; the handle for this has only the steps after the cut (none for a word).
 
-The corpus stage `encode_corpus` does the same for many documents, and returns to Python for new units that its kernel
-can't encode. Here a call takes less than a microsecond, so it returns to Python only with the result.
+The corpus stage `encode_corpus` does the same for many documents, and returns to Python for the new units of many
+blocks that its kernel can't encode. Here a call takes less than a microsecond, and returns only with the result.
 
 Bounds: a text is copied to `block` in blocks of at most BLOCK_BYTES; `block`, `codes` and `bounds` have MARGIN elements
 more. `ids` has room for MOST_BYTES ids, and one group more. Before each group of N_KEYS units, there must be room for
 as many ids as they have bytes, for MOST_INLINE ids of each, and for SLACK bytes; before the ids of an encoded unit are
-written, for these and the same for the rest of its group. A unit has at most as many ids as bytes, if it has a run.
+written, for these and the same for the rest of its group. A unit with a RUN in the cache has no more ids than bytes.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def new_handle(steps_before: Sequence[Handle], alone: bool, space: int) -> Handl
 
 
 def with_memory(handle: Handle, inner: Handle) -> Handle:
-    """Copies a handle, and gives the copy memory for one text at a time; inner: a handle of encode.py, for one unit."""
+    """Copies a handle, and gives the copy memory for one text at a time; inner: a copy of encode.py's for units."""
     own = handle.copy()
     own.put(inner=inner.address, unit_ids=inner["ids"], masks=MASKS, left=np.zeros(1, np.int64))
     own.keep(inner)
@@ -130,7 +130,7 @@ def with_memory(handle: Handle, inner: Handle) -> Handle:
 
 @kernel(i64, i64, i64, i64)
 def encode_units(address, text, n_bytes, flags):
-    """Writes the ids of a text of n_bytes, at most MOST_BYTES, to a handle. -> their number, or TOO_MUCH or RENEW."""
+    """Writes the ids of n_bytes, at most MOST_BYTES, at the address `text`. -> their number, or TOO_MUCH or RENEW."""
     handle, given = record_at(address, TextInUnits), view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
     left = handle.left
     left[U0] -= n_bytes
@@ -187,7 +187,7 @@ def _cut_at_tokens(handle, given, n_bytes, n_steps, out):
 
 @kernel
 def _between(handle, step, given, begin, stop, out, at_start):
-    """Encodes given[begin:stop], cut at the added tokens of a step. -> bytes of ids, or TOO_MUCH; `at_start` then."""
+    """Encodes given[begin:stop], cut at the added tokens of a step. -> bytes of ids or TOO_MUCH; new `at_start`."""
     finder, ids, _ = finder_of(step)
     first, at, after, blank = begin, begin, begin, begin
     while True:

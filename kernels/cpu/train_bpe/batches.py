@@ -1,7 +1,7 @@
 """The merges of training BPE in batches, on threads. For the layout of words see train.py.
 
-A batch is the first pairs of the queue, as far as no id is the left part of one of them and the right part of one.
-`tests/reference/train_bpe_in_batches.py` proves that it makes the merges of one at a time. It is done as follows:
+A batch is the first pairs of the queue, as far as no id is the left part of one of them and the right part of one; or
+a pair (a, a) alone. As `tests/reference/train_bpe_in_batches.py` proves, the merges are those of one pair at a time.
 
     pick      the first thread takes the batch from the queue
     apply     each part lists the positions of the pairs that the last batch made, and merges the batch in its words;
@@ -220,7 +220,7 @@ def _new_key(s, key):
 
 @kernel(inline=True)
 def _add_up(s, own, shard, n_all):
-    """Adds up the weights of each distinct key of a shard, and writes its number in place of each. -> how many keys."""
+    """Adds up the weights of each distinct key of a shard; writes its number over each weight. -> how many keys."""
     slots, keys, sums = own.settled_slots, own.settled_keys, own.settled_sums
     if layout.n_parts_of(s) == U1:  # one part notes no key twice
         for i in range(n_all):
@@ -493,7 +493,7 @@ def _queue_new(s):
 
 @kernel(layout.State, i64, i64)
 def merge_in_batches(state, work, most):
-    """Merges as the first thread, for about `work` occurrences; most: merges of a batch. Returns how the turn ends."""
+    """Merges as the first thread, for about `work` occurrences (a merge counts as 100 more). -> how it ended, DONE, ..."""
     s = as_views(state)
     before = s.at[layout.WORK]
     while True:

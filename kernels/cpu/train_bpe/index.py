@@ -211,7 +211,7 @@ def _places_of(start, begin, number, ids, a):
 
 @kernel(inline=True)
 def _gather_right(s, part, first, order, low, high, step, n_touched):
-    """Adds up weights by right neighbour in first.left, and numbers in part.right; returns how many neighbours."""
+    """Adds up weights by right neighbour in first.left, numbers in part.right; returns the number of distinct ones."""
     classes = layout.classes_of(part)
     for i in range(low, high):
         if i + np.uint64(layout.AHEAD) < high:

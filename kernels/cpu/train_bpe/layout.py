@@ -22,11 +22,11 @@ AHEAD = 24  # list entries between a prefetch and its use
 AHEAD_PAIRS = 8
 MOST = 256  # merges of a batch
 
-# How a turn (a call of `merge_in_batches`) ends: all is done; the turn is used up; no stored pair is left; an array
-# must grow; a merge gives the string of a token that the words contain already; other threads are not ready yet
+# How a call of `merge_in_batches` ends: all is done; its `work` is used up; no stored pair is left; an array must
+# grow; a merge gives the string of a token that the words contain already; other threads are not ready yet
 DONE, PAUSED, DRY, GROW, RESPELLED, WAITING = range(6)
 
-# What the next turn begins with, in State.at[PHASE]
+# What the next call begins with, in State.at[PHASE]
 PICK, TO_APPLY, APPLYING, TO_SETTLE, SETTLING = range(5)
 
 # Scalars of the state that change, as indices into State.at. PAIRS: rows of `pairs`; the first QUEUED were seen for
@@ -38,12 +38,12 @@ PICK, TO_APPLY, APPLYING, TO_SETTLE, SETTLING = range(5)
 ) = range(20)  # fmt: skip
 
 # Elements of State.shared, each with a cache line of its own: the number of the step, how many units of it are done,
-# and whether the turn is over; then, for each part, the last step for which a thread has claimed it
+# and whether `Training._turn` is over; then, for each part, the last step for which a thread has claimed it
 LINE = 8
 STEP, READY, STOP, CLAIMS = 0, LINE, 2 * LINE, 3 * LINE
 
 # Scalars of a part, as indices into its `at`. POOL, FULL: where the lists end in the pool, and may end; LARGEST: the
-# entries of the longest list; APPLIED: the last batch of the part; PENDING: its merges whose records are in no list yet
+# entries of the longest list; APPLIED: the last batch of the part; PENDING: its merges, or 0 once all lists have its records
 (
     N_HEAVY, N_SMALL, POOL, FULL, LARGEST, MOVED, APPLIED, PENDING, N_RECORDS, N_BORN, N_LATE,
     NEED_POOL, NEED_BORN, NEED_SETTLED, N_PART_SCALARS,

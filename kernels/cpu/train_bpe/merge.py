@@ -1,4 +1,4 @@
-"""The parts of one merge of training BPE, on one thread; `batches.py` calls them for many merges, on threads."""
+"""What one merge of training BPE does, on one thread; `batches.py` does it for many merges, on threads."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from gputok.kernels.cpu.primitives.memory import copy
 
 @kernel(inline=True)
 def merged_token(tokens, prefix, a, b, n_tokens):
-    """The token whose string is that of a and b, b without the prefix; if there is none, n_tokens gets the string.
+    """The token whose string is that of a and b, b without the prefix; or n_tokens, which then gets this string.
 
     tokens: views of the slots of `Strings`, of the strings of all tokens, with room for one more, and of their ends.
     """

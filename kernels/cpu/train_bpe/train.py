@@ -48,7 +48,7 @@ from gputok.kernels.cpu.veto import put_traits, veto_limits
 from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import PLACES_PER_THREAD, ThreadPool, results, yield_core
 
-_APART = 16  # numbers from those of one part to those of the next, so that no two parts write to one cache line
+_APART = 16  # numbers from one part's to the next one's: no two are in one cache line, wherever the array begins
 _SPARSE = ("pool", "records", "heap")  # of these arrays, mostly the beginning is used
 Words = tuple[np.ndarray, ...]
 
@@ -81,7 +81,7 @@ def train_bpe(
     sizes: TrainSizes = SIZES,
     threads: int = 1,
 ) -> BpeMerges:
-    """Learns the merges of `tests/reference/train_bpe.py`, by the algorithm at the top of this file.
+    """Learns the same merges as `tests/reference/train_bpe.py`, by the algorithm at the top of this file.
 
     Raises:
         OverflowError: if the words have 2**32 symbols or more.
@@ -209,7 +209,7 @@ class Training:
         self._index()
 
     def _measure(self, spelled: Callable[[], Iterable[Words]], threads: int) -> tuple[np.ndarray, int]:
-        """Measures the words: the positions of each class of weight in each part, int64[parts, 3], and all symbols."""
+        """Measures the words: positions of each class of weight in each part, int64[parts, 3], and how many symbols."""
         n_places = n_symbols = self._total = 0
         of_blocks = []
         for _, offsets, counts in spelled():

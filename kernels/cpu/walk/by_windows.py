@@ -39,7 +39,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
     That walk does not depend on what was written until then.
 
     Where a window leaves it unknown, `match_end` walks from the last known beginning of a word, as far as the automaton
-    has to look. So no match is ever undecided. It finds the same beginnings of words that windows tell.
+    has to look. So no match is ever undecided. It finds the beginnings of words that windows tell: `done` passes none.
 
     No index is out of bounds: `done` is a byte where a word surely begins, and grows. It stays below n, since the byte
     before n is END_OF_TEXT, a word of its own. A word is noted at most once for each byte, and up to eight elements

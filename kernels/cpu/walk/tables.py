@@ -2,8 +2,8 @@
 
 What happens between two words is resolved in advance. If the walk dies on a character, but accepts before that
 character, the entry of `step` says "boundary" and has the state after the character as the first of the next word: no
-byte is read twice. A second table, `pair`, takes two bytes at once. It has the entry RARE where it can't: for bytes
-that aren't ASCII, or if the match ended earlier than the walk. There a single step by `step` follows.
+byte is read twice. A second table, `pair`, takes two bytes at once. It has the entry RARE where it can't: for wide
+characters that aren't codes (by_pairs.py), or if the match ended before both. There a single step by `step` follows.
 """
 
 from __future__ import annotations
