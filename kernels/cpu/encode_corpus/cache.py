@@ -2,9 +2,9 @@
 
 A cache line holds two words. A new word takes the second slot; a word that is found there is exchanged with the first.
 So words that occur only once replace each other, and not words that occur again. If both slots have a word, a new word
-goes to another line of the group of 16, if one has room. Then none of 230,000 words in 524,288 slots is pushed out; with
-groups of four, 2,300 are, and without groups 12,600. A ring buffer has the bytes of long words, and long rows of ids; a
-*position* in the ring counts all bytes that were ever written to it.
+goes to another line of the group of 16, if one has room. Then none of 230,000 words in 524,288 slots is pushed out;
+with groups of four, 2,300 are, and without groups 12,600. A ring buffer has the bytes of long words, and long rows of
+ids; a *position* in the ring counts all bytes that were ever written to it.
 
     slot:         low, high, value, more
     low, high:    the bytes of a word of at most 15, zeros after them, and their number in the top byte;
@@ -147,7 +147,7 @@ def in_ring(cache, position):
 
 @kernel(inline=True)
 def find_keys(cache, text, bounds, n, masks, keys):
-    """Writes keys[4 * i:] = line, low, high of word i < n; prefetches lines. 16 bytes may be read there; masks: MASKS."""
+    """Writes keys[4 * i:] = line, low, high of word i < n; prefetches lines. 16 bytes of it are read; masks: MASKS."""
     begin = np.uint64(bounds[U0])
     for i in range(n):
         end = np.uint64(bounds[i + U1])

@@ -23,7 +23,7 @@ def mark_words(block, bounds, n_words, text, cuts, inside, marks, united):
     """Writes where words or pieces begin in a block, ascending, then its size; and their marks. Returns their number.
 
     block, bounds: of `walk_block`; text: the byte of the text before the block, and the index of the block's first bit
-    in `cuts`; cuts, inside: of `encode_marked`; marks, united (the begins): uint8[], uint32[], an element for each byte.
+    in `cuts`; cuts, inside: of `encode_marked`; marks, united (begins): uint8[], uint32[], an element for each byte.
     """
     left, first, n = np.uint64(text[0]), np.uint64(text[1]), U0
     for i in range(n_words):
