@@ -360,7 +360,7 @@ def _hex(text, p):
 
 Column = bytes | np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray]
 """A column of a table: the same bytes in each row; int64[n_rows], numbers of at least 0; or strings, as three arrays
-(data uint8[n_bytes], offsets int64[n + 1], index int64[n_rows]): row i is data[offsets[k]:offsets[k + 1]], k index[i]."""
+(data uint8[n_bytes], offsets int64[n + 1], k int64[n_rows]): row i has data[offsets[k[i]]:offsets[k[i] + 1]]."""
 
 
 def write_rows(columns: Sequence[Column], *, escaped: bool = False, part: int = _PART) -> Iterator[bytes]:
