@@ -70,7 +70,7 @@ _HIGH = np.uint64(0xD6E8FEB86659FD93)
 # Which bits of `low` and of `high` belong to a word of each length up to 16: uint64[34]
 MASKS = np.array([(1 << 8 * n) - 1 for length in range(17) for n in (min(length, 8), max(length - 8, 0))], np.uint64)
 N_KEYS = 256  # words whose keys are found before the words are looked up
-AHEAD = 8  # how many words before a word gets its ids its line is prefetched
+AHEAD = 8  # a line is prefetched so many words before its word gets its ids
 
 
 class WordCache(NamedTuple):
@@ -147,7 +147,7 @@ def in_ring(cache, position):
 
 @kernel(inline=True)
 def find_keys(cache, text, bounds, n, masks, keys):
-    """Writes keys[4 * i:] = line, low, high of word i < n; prefetches lines. 16 bytes of it are read; masks: MASKS."""
+    """Writes keys[4 * i:] = line, low, high of word i < n; prefetches lines; reads 16 bytes a word. masks: MASKS."""
     begin = np.uint64(bounds[U0])
     for i in range(n):
         end = np.uint64(bounds[i + U1])

@@ -15,7 +15,7 @@ from gputok.kernels.cpu.walk.tables import END_OF_TEXT
 
 CUT, UNSURE = np.uint8(1), np.uint8(2)
 MARK = np.uint64(56)  # an event of `rounds.py` has the mark of its new word from this bit on, its number below
-MOST_BITS = np.uint64(57)  # of a load of 64 bits, those that are surely from the first wanted bit on
+MOST_BITS = np.uint64(57)  # how many bits from any bit on a load of 8 bytes surely has
 
 
 @kernel
