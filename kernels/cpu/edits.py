@@ -66,7 +66,7 @@ def splice_pieces(data, pieces, cuts, content, width, aligned):
 
 
 def find_literal(data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, literal: np.ndarray):
-    """Finds begins of `literal` (not empty) in pieces, left to right without overlap: int64[n], rows int64[n_pieces + 1]."""
+    """Finds `literal` (not empty) in pieces, left to right without overlap: at int64[n], rows int64[n_pieces + 1]."""
     return of_pieces(_find_literal, data, start, end, frozen, pointer(literal), len(literal))
 
 

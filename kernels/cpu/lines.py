@@ -85,7 +85,7 @@ def _starts(
     starts[0], state[_WRITTEN] = 0, 1
     while _lines(*text, starts, state) <= n_whole:
         n, at = int(state[_WRITTEN]), int(state[_AT])
-        n_more = 9 * n * (n_whole - at) // (8 * max(at, 1)) + 2 * _ROOM  # for each byte 9/8 of those so far
+        n_more = 9 * n * (n_whole - at) // (8 * max(at, 1)) + 2 * _ROOM  # a byte, 9/8 of the starts so far
         starts = np.append(starts[:n], np.empty(n_more, np.int64))
     return starts[: state[_WRITTEN]], not (state[_BAD] or state[_FOLLOW])
 
