@@ -87,7 +87,7 @@ def refuse_output(output: str | os.PathLike[str], source: Any, storage_options: 
     Args:
         output: A path or URL.
         source: As for `read`, or a `Source`.
-        storage_options: As for `read`, of both.
+        storage_options: As for `read`, for the output and the source.
 
     Raises:
         FileNotFoundError: if no file has the path of the source, or matches its glob.

@@ -38,7 +38,8 @@ def range_bytes(file: File, options: Options) -> int:
     """The number of bytes of a file that one thread reads at a time."""
     sizes = options.sizes
     n_bytes = max(options.batch_bytes, sizes.remote if file.is_remote else sizes.small)
-    # A range and the bytes around it must fit into a batch of the caller's memory, and should fit into a huge page
+    # A range is read with some bytes before and after it (`whole_documents`). All of it must fit into a buffer of
+    # `options.memory`, if that is set, and should fit into a huge page
     return n_bytes - 2 * sizes.slack if options.memory or n_bytes > 4 * sizes.slack else n_bytes
 
 
@@ -108,7 +109,8 @@ def _exactly(file: File, start: int, stop: int, size: int, memory: Callable[[int
 def refuse_shrunk(file: File, opened: os.stat_result | None) -> None:
     """Raises ValueError if a local file has become shorter since it was opened.
 
-    Reading alone cannot tell: an end that comes too early looks like any other, even in a compressed file of parts.
+    Reading alone cannot tell: an end that comes too early looks like any other end, also in a compressed file that is
+    cut between two of the members or frames it consists of.
     """
     if opened is None or not isinstance(file, LocalFile):
         return

@@ -42,7 +42,8 @@ def text_batches(
 ) -> Iterator[TextBatch]:
     """Cuts a string or binary array of any layout into batches; null becomes an empty document.
 
-    where: the name of the file or table, for errors; n_before: rows before the array, for errors; trusted: it is UTF-8.
+    where: the name of the file or table, for errors; n_before: rows before the array, for errors; trusted: the caller
+    knows that the array is UTF-8.
     """
     for part in _parts(array, where, batch_bytes):
         if part.null_count:
@@ -56,7 +57,7 @@ def text_batches(
 
 
 def _parts(array: pa.Array, where: str, batch_bytes: int) -> Iterator[pa.Array]:
-    """Slices that are stored as offsets and bytes, none empty. Other layouts are decoded a few rows at a time."""
+    """Yields slices of some rows as plain arrays (`is_plain`); other layouts are decoded, _ROWS rows at a time."""
     if not _is_text(array.type):
         raise ValueError(f"{where} holds {array.type}, not strings")
     check_array(array, where)
@@ -126,7 +127,7 @@ def _arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
 
 
 def _dataset_arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
-    """The Arrow buffers of a dataset, in the order that `select`, `shuffle` or `sort` made."""
+    """Yields the Arrow arrays of a dataset's column, with rows in the order that `select`, `shuffle` or `sort` made."""
     import datasets
 
     if isinstance(source, datasets.DatasetDict | datasets.IterableDatasetDict):

@@ -22,13 +22,14 @@ from gputok.text.pieces import LONGEST, TextBatch
 
 _HEAD_BYTES = 1 << 20  # bytes at the start that must hold the names of the columns and the first row
 _BLOCK_BYTES = 32 << 20  # bytes that are read at a time; Arrow refuses a longer row
-_QUIET = 0.05  # seconds without a read after which the thread that reads ahead has ended
+_QUIET = 0.05  # seconds without a read after which PyArrow's thread that reads ahead counts as ended
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
-    """Yields the fields of a column of a stream: of `column`, `text`, or the only one whose first field is no number.
+    """Yields the fields of a column: of `column`, else "text", else the only one whose first field is not a number.
 
-    PyArrow reads, if it is there; else, or with a limit on memory, Python's module. ValueError: rows of unequal length.
+    PyArrow parses if it is installed and memory is not limited, else Python's module `csv`. Raises ValueError if rows
+    have different numbers of fields.
     """
     where, whole = str(file), _Whole(file, stream)
     head = whole.begin()
@@ -41,7 +42,8 @@ def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[Text
         raise ValueError(f"{where}: not readable as CSV ({error})") from None
     of_strings = [name for name, field in zip(names, first, strict=False) if not _is_number(field)]
     column = choose_column(names, of_strings if first else names, options.column, where)
-    by_arrow = options.longest == LONGEST and importlib.util.find_spec("pyarrow")  # Arrow reads 32 blocks ahead
+    # A limit on memory changes `longest`. Then Arrow is not used, since it reads 32 blocks ahead
+    by_arrow = options.longest == LONGEST and importlib.util.find_spec("pyarrow")
     fields = _by_arrow if by_arrow else _by_python
     yield from fields(whole, column, where, f"{where}, column {short(column)}", options)
 
@@ -117,10 +119,11 @@ def _is_number(field: str) -> bool:
 
 
 class _Whole(Stream):
-    """All bytes of a stream, also those that `begin` has read; `end` ends it.
+    """All bytes of a stream, also those that `begin` has read; after `end`, the stream has no more bytes.
 
-    PyArrow reads ahead in a thread of its own, which needs Python's lock for each read. The end of the reader waits for
-    it with the lock, so both would wait for ever; at the end of the process, Python aborts. So `end` is called before.
+    PyArrow reads ahead in a thread of its own, which needs Python's lock (the GIL) for each read. When PyArrow's reader
+    ends, it holds that lock and waits for the thread, so both would wait for ever; at the end of the process, Python
+    aborts. So `_by_arrow` calls `end` if it stops before the end of the file.
     """
 
     def __init__(self, file: File, stream: BinaryIO) -> None:
@@ -136,7 +139,7 @@ class _Whole(Stream):
         return head
 
     def end(self) -> None:
-        """Ends the file here, for a thread that reads ahead, and waits until that thread has seen it."""
+        """Lets further reads find the end of the file, and waits until the thread that reads ahead has seen it."""
         self._ended, self._last = True, time.monotonic()
         while self._reading or time.monotonic() < self._last + _QUIET:
             time.sleep(_QUIET / 10)

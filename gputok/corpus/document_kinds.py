@@ -25,12 +25,12 @@ _BINARY = {
     b"\xff\xfe": ("text in UTF-16", "convert it to UTF-8"),
     b"\xfe\xff": ("text in UTF-16", "convert it to UTF-8"),
 }
-"""What files begin with that are no text in UTF-8 and are not read, what they are, and what to do."""
+"""First bytes of a file that gputok does not read, as it is not UTF-8 -> what it is, and what the user can do."""
 _JSON = (".jsonl", ".json", ".ndjson")
 
 
 def file_kind(file: File) -> tuple[str, str]:
-    """Tells the kind (".parquet", ".csv", of _JSON, or "") and compression (of MAGIC, or "") by the name of a file."""
+    """Returns kind (".parquet", ".csv", one of _JSON; "": text) and compression (a key of MAGIC; "": none), by name."""
     name = file.name.lower()
     compression = next((ending for ending in MAGIC if name.endswith(ending)), "")
     name = name.removesuffix(compression)

@@ -1,9 +1,9 @@
-"""Cuts files into pieces that can be read alone, and chooses the reader of each: text, JSON Lines, CSV or Parquet.
+"""Cuts files into sections that can be read alone, and chooses the reader of each: text, JSON Lines, CSV or Parquet.
 
-A piece is a range of bytes of text or JSON Lines, or some row groups of Parquet. A file that can only be read from its
-beginning (a compressed file, CSV, a pipe) is one piece. `tasks` cuts pieces of about a batch, for the threads of one
-process; `parts` cuts larger ones, for many machines, or for a run that can be resumed after an interruption. What
-readers raise for damaged or wrong files is told by `gputok.corpus.read`.
+A section is a range of bytes of text or JSON Lines, or some row groups of Parquet. A file that can only be read from
+its beginning (a compressed file, CSV, a pipe) is one section. `tasks` cuts sections of about a batch, for the threads
+of one process; `parts` cuts larger ones, for many machines, or for a run that can be resumed after an interruption.
+`gputok.corpus.read` lists the errors for damaged or wrong files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gputok.text.pieces import RawLines, TextBatch
 def parts(place: Place, part_bytes: int, separator: str | None) -> Iterator[tuple[Part, int]]:
     """Cuts a file into parts, each with its approximate size; a place that is a part already stays as it is.
 
-    part_bytes: about the size of a part (of Parquet, unpacked bytes of all columns), and what an unknown size counts.
+    part_bytes: about the size of a part (of Parquet, unpacked bytes of all columns); an unknown size counts as this.
     """
     file, first, last = place
     name, kind = str(file), file_kind(file)
@@ -58,7 +58,7 @@ def total_bytes(files: Iterable[Place]) -> int | None:
 def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
     """Cuts files into tasks for several threads: about a batch each, if a file can be cut.
 
-    Small files share a task, which counts as long, since their unpacked size is unknown. Raises ValueError if `column`
+    Small files share a task, which gets `is_long`, since their unpacked size is unknown. Raises ValueError if `column`
     or `separator` does not suit a kind of file, or a part was asked for of a file that can't be read in parts.
     """
     small: list[Place] = []
@@ -80,7 +80,7 @@ def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
 
 
 def can_be_read_apart(files: Iterable[Place], options: Options) -> bool:
-    """True if all tasks of some files are ranges of large local files."""
+    """Returns True if all tasks of some files are ranges of large local files, as `Source.read_apart` needs them."""
     return all(
         isinstance(place.file, LocalFile)
         and can_be_cut(place.file, options.separator)
@@ -90,7 +90,7 @@ def can_be_read_apart(files: Iterable[Place], options: Options) -> bool:
 
 
 def _read_each(files: list[Place], options: Options) -> Iterator[TextBatch | RawLines]:
-    options = options._replace(memory=None)  # small batches are joined, which needs offsets
+    options = options._replace(memory=None)  # no RawLines: the small batches will be joined, which needs offsets
     for place in files:
         for task in _tasks_of(place, options):
             yield from task.read()

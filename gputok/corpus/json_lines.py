@@ -21,7 +21,7 @@ _COUNTED_BYTES = 1 << 20  # bytes that are read at a time, to count the lines of
 
 
 def read_range(file: File, start: int, stop: int, size: int, options: Options, column: JsonColumn) -> list[TextBatch]:
-    """Returns the rows that begin in a range of a file: one batch, or none; column: finds that of all ranges."""
+    """Returns the rows that begin in a range of a file: one batch or none; column: shared by all ranges of the file."""
     position, data = whole_documents(file, start, stop, size, b"\n", options)
     if len(data) == 0:
         return []
@@ -31,7 +31,7 @@ def read_range(file: File, start: int, stop: int, size: int, options: Options, c
         return sum(int(np.count_nonzero(part == 10)) for part in each)
 
     lines, _, is_valid = split_documents(data, None, is_last=True, lender=options.starts_lender)
-    block_bytes = min(len(data), 1 << 30)  # for Arrow a number of 32 bits
+    block_bytes = min(len(data), 1 << 30)  # Arrow takes it as a number of 32 bits
     batches = [*_row_batches(file, lines, position, options, is_valid, column, n_before, block_bytes)]
     return [joined(batches)] if batches else []
 
@@ -92,7 +92,8 @@ class JsonColumn:
                 self._look(file, lines, 0)
             elif not self._is_known and self._file is not None:
                 n_before, sizes = 0, self._options.sizes
-                # The first row decides, or for a named column all that is looked at: as much for any number of threads
+                # The first row decides; but a column that the user names may be in any row that is looked at. How many
+                # bytes are looked at must not depend on the number of threads
                 size = sizes.batch if self._options.column is None else sizes.task
                 with self._file.open() as stream:
                     for head, position, is_valid in document_batches(
@@ -135,7 +136,7 @@ def _arrow_column(lines: TextBatch, column: str, is_limited: bool, block_bytes: 
                 not is_limited and block_bytes < len(lines.data), block_size=max(block_bytes, longest + 1)
             ),
             arrow_json.ParseOptions(pa.schema([(column, pa.string())]), unexpected_field_behavior="ignore"),
-            # Arrow's own pool would keep as much as all its threads once had
+            # If memory is limited, not Arrow's own pool: the pool would keep all that its threads have freed
             pa.system_memory_pool() if is_limited else None,
         )
     except pa.ArrowException:

@@ -27,7 +27,7 @@ def is_columnar(source: Any) -> bool:
 def text_batches(
     source: Any, column: str | None, errors: Errors, batch_bytes: Callable[[int], int]
 ) -> Iterator[TextBatch]:
-    """Reads a TextBatch, Arrow data, a dataset or an iterable; batch_bytes: about the size of batches after n bytes."""
+    """Reads a TextBatch, Arrow data, a dataset or an iterable; batch_bytes: bytes before -> about those of a batch."""
     if isinstance(source, TextBatch):
         yield _of_caller(source, errors)
     elif is_columnar(source):
@@ -39,7 +39,7 @@ def text_batches(
 
 
 def check_batch(batch: TextBatch) -> None:
-    """Checks the arrays of a batch that the user made, because kernels read the documents at its offsets."""
+    """Checks the arrays of a batch that the user made; with wrong offsets, kernels would read other memory."""
     data, offsets = batch
     for name, array, dtype in (("data", data, np.uint8), ("offsets", offsets, np.int64)):
         if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
@@ -63,7 +63,7 @@ def _of_caller(batch: TextBatch, errors: Errors) -> TextBatch:
 def _from_python(
     items: Iterable[Any], column: str | None, errors: Errors, batch_bytes: Callable[[int], int]
 ) -> Iterator[TextBatch]:
-    """The documents of an iterable of strings, lists, batches or Arrow data. Only strings cost a Python loop."""
+    """Yields the documents of an iterable: of strings and lists of strings, or of batches or Arrow data."""
     if isinstance(items, str):
         warn("one string: each of its characters is a text; pass a list of texts, [text]")
     items = iter(items)
@@ -94,7 +94,7 @@ class _Texts:
         self._take = builtins.take if builtins else _taken
 
     def take(self, n_chars: int) -> list[Any]:
-        """The next texts, about `n_chars` characters together. The last one may be no text, which `packed` reports."""
+        """Returns the next texts, of about `n_chars` characters. The last may be no text, which `packed` reports."""
         held: list[Any] = []
         while n_chars > 0:
             n_before = len(held)
@@ -115,7 +115,7 @@ class _Texts:
 
 
 def _taken(items: Iterator[Any], held: list[Any], n_chars: int) -> int:
-    """What `take` of kernels/builtins.py does, where it is not there."""
+    """Does what `take` of kernels/builtins.py does, where there is none: moves items, returns the rest of n_chars."""
     for item in items:
         held.append(item)
         if type(item) is not str:

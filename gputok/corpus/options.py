@@ -1,4 +1,4 @@
-"""What a read of a corpus is told (places in files, options, the column to read), and tells (rows without text)."""
+"""Arguments of a read of a corpus (places in files, options, the column), and what it reports (rows without text)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Part:
 
 
 class Place(NamedTuple):
-    """A part of a file that was looked up already."""
+    """A `Part` whose file was looked up already."""
 
     file: File
     start: int = 0
@@ -51,7 +51,7 @@ Errors = Literal["strict", "replace"]
 
 
 class ReadOptions(TypedDict, total=False):
-    """How a corpus is read: keyword arguments of all that reads one. All may be left out.
+    """How a corpus is read: keyword arguments of all functions that read a corpus. All may be left out.
 
     Attributes:
         errors: "strict" raises an error for bytes that are not UTF-8, and lone surrogates; "replace" puts U+FFFD there.
@@ -69,14 +69,15 @@ class ReadOptions(TypedDict, total=False):
 class ReadSizes(NamedTuple):
     """How much text is read together, in bytes."""
 
-    batch: int = BATCH_BYTES  # that is handed on, unless the caller asks for another size
-    small: int = 1 << 20  # a thread reads several files that are smaller, and ranges that are not smaller
+    batch: int = BATCH_BYTES  # of a batch, unless the caller asks for another size
+    small: int = 1 << 20  # a thread reads several smaller files at a time; of larger files, ranges of about this size
     remote: int = 8 << 20  # the least that is requested from a network at once
-    # What a thread reads, and works on, at most. What Python does for it takes 0.5 ms, one thread at a time: 1.4 % of
-    # encoding it, and 2.2 % of half as much. Kernels take as long a byte: they work in windows that stay in the caches
+    # The most that a thread reads and then works on. Python's part of that work takes 0.5 ms, in one thread at a time:
+    # 1.4 % of the time to encode 16 MB, 2.2 % for half as much. More bytes don't make kernels slower per byte, since
+    # kernels work in windows that stay in the caches
     task: int = 16 << 20
-    slack: int = 1 << 12  # what is read after a range: most last documents end there
-    part: int = PART_BYTES  # what is counted together if the counts of each part are saved
+    slack: int = 1 << 12  # read together with a range, after it: the range's last document mostly ends there
+    part: int = PART_BYTES  # of a part whose words are counted together, if the counts of each part are saved
 
 
 SIZES = ReadSizes()
@@ -92,7 +93,7 @@ class Options(NamedTuple):
     missing: MissingRows
     # Returns memory to read text into, uint8[n]. If it is set, lines of large local files come as RawLines.
     memory: Callable[[int], Array] | None = None
-    # Memory for the text of local files and for the starts of their lines, which dropped batches give back
+    # They lend memory for the text of local files, and for where lines start; it comes back when a batch is freed
     text_lender: Lender | None = None
     starts_lender: Lender | None = None
     unpackers: int = 1  # how many threads unpack the frames of one .zst file

@@ -23,7 +23,7 @@ _ADVICE = 'convert it to UTF-8, or pass errors="replace" to put U+FFFD there'
 
 
 def cuts(offsets: Array, batch_bytes: int) -> list[int]:
-    """Cuts documents into parts of about `batch_bytes` bytes: rising, the first of each part, and the number of all.
+    """Cuts documents into parts of about `batch_bytes`; returns where each part begins, and how many documents.
 
     >>> cuts([0, 3, 6, 9, 12], 6)
     [0, 2, 4]
@@ -58,7 +58,7 @@ def checked(batch: TextBatch, errors: Errors, location: Callable[[int], str], *,
 
 
 def checked_rows(batch: TextBatch, errors: Errors, where: str, n_before: int) -> TextBatch:
-    """Does the same for rows of the table `where`, whose number is that in the batch plus `n_before`."""
+    """Does what `checked` does for rows of a table. For errors: its name `where`, and the rows before the batch."""
 
     def location(byte: int) -> str:
         row = int(np.searchsorted(batch.offsets, byte, "right")) - 1

@@ -52,7 +52,7 @@ def metadata_of(file: File) -> Any:
 def row_groups(
     metadata: Any, column: str | None, n_bytes: int, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Joins row groups (first, last + 1) until they have about `n_bytes` unpacked bytes of a column (None: of all)."""
+    """Yields row groups as ranges first:last with about `n_bytes` unpacked bytes of a column (None: of all columns)."""
     end = metadata.num_row_groups if stop is None else stop
     at = next((i for i in range(len(metadata.schema)) if metadata.schema.column(i).path == column), None)
     first, size = start, 0
@@ -98,7 +98,7 @@ def _column_of(file: File, metadata: Any, options: Options) -> str:
 
 
 def _rows_of(metadata: Any, column: str, batch_bytes: int) -> int:
-    """The number of rows that have about `batch_bytes` bytes of the column, as the first 100 row groups have them."""
+    """Returns how many rows have about `batch_bytes` bytes of the column, by the first 100 row groups on average."""
     paths = [metadata.schema.column(i).path for i in range(len(metadata.schema))]
     groups = [metadata.row_group(i) for i in range(min(100, metadata.num_row_groups))]
     n_bytes = sum(group.column(paths.index(column)).total_uncompressed_size for group in groups)

@@ -16,7 +16,7 @@ from gputok.types import Array
 
 
 def read_range(file: File, start: int, stop: int, size: int, options: Options) -> list[TextBatch | RawLines]:
-    """Returns the documents that begin in a range: one batch, or none; with `memory`, local lines come as RawLines."""
+    """Returns the documents that begin in a range: one batch or none; local lines as RawLines if `options.memory`."""
     separator = None if options.separator is None else options.separator.encode()
     is_raw = separator is None and isinstance(file, LocalFile)
     memory = options.memory if is_raw else None

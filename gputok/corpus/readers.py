@@ -42,7 +42,7 @@ def in_order(tasks: Iterable[Task], threads: int, ahead_bytes: int) -> Iterator[
     """Reads tasks with several threads; yields their batches in order, and raises an error in its turn.
 
     One thread at a time takes the next task when it is ready to read it. The caller's thread reads if `threads` is 1,
-    or if only one task exists. ahead_bytes: how many bytes of long tasks may wait for their turn.
+    or if only one task exists. ahead_bytes: how many bytes may wait for their turn before long tasks pause.
     """
     tasks = iter(tasks)
     first = list(itertools.islice(tasks, 2))
@@ -62,11 +62,11 @@ class _Reading:
 
     def __init__(self, tasks: Iterator[Task], threads: int, ahead_bytes: int) -> None:
         self._tasks, self._most, self._ahead_bytes = tasks, threads + _TASKS_AHEAD, ahead_bytes
-        # Entered itself: Ctrl-C amid the Python code of Condition.__enter__ would leave it locked
+        # `with` enters it, not the Condition: Ctrl-C amid the Python code of Condition.__enter__ would leave it locked
         self._lock = RLock()
         self._changed = Condition(self._lock)
         self._taken: deque[_Taken] = deque()  # in order
-        self._waiting_bytes = 0  # of long tasks whose turn has not come
+        self._waiting_bytes = 0  # of the batches that wait, of tasks whose turn has not come
         self._is_last = self._is_stopped = False  # no task is left; the reader has stopped
         self._threads = [Thread(target=self._work, daemon=True, name="gputok-reader") for _ in range(threads)]
         for thread in self._threads:
@@ -94,7 +94,7 @@ class _Reading:
                 raise head.error
 
     def stop(self) -> None:
-        if sys.is_finalizing():  # as in `ThreadPool.stop`
+        if sys.is_finalizing():  # then daemon threads never end (see `ThreadPool.stop`)
             return
         with self._lock:
             self._is_stopped = True

@@ -1,4 +1,4 @@
-"""Reads a corpus several times: one that can be read only once is kept in a temporary file meanwhile."""
+"""Reads a corpus several times; what can be read only once, such as an iterator, is kept in a temporary file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_one_shot(source: Any) -> bool:
 
 
 class Reread:
-    """Reads the batches of a corpus, each time it is called; keep: later from a file in the folder `temporary`."""
+    """Reads a corpus at each call; keep: the first call writes it to a file in `temporary`, and others read that."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A corpus as it was given: what its files are is found out once, and how its text is read is said once."""
+"""`Source`, a corpus: its files are looked up once, and all that reads it uses the same options."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from gputok.files.temporary import MemoryLimit
     from gputok.types import Array
 
-# Bytes of compressed files and row groups that each thread but the first may unpack before its turn.
+# How much of compressed files and row groups each thread but the first may unpack before its turn.
 _AHEAD_BATCHES = 32
 _MOST_AHEAD_BYTES = 64 << 20
 _REMOTE_READERS = 8  # threads at least, if a file is remote: these threads mostly wait
 _TASKS = 8  # for each thread at least: with few, some threads would wait long for the last one
-# With a limit on memory, a batch of text is smaller than a part of the limit.
+# With a limit on memory, a batch of text has at most the limit divided by this number.
 _BATCHES = 128
 # Bytes of the limit for each thread that reads: PyArrow keeps memory for each of them.
 _READER_BYTES = 64_000_000
@@ -72,16 +72,17 @@ class Source:
         return cls(_places(given, storage_options), True, storage_options=storage_options, **reading)
 
     def within(self, memory: MemoryLimit | None) -> Self:
-        """Returns the same corpus, of which reading keeps text within a share of a limit on memory."""
+        """Returns the same corpus; reading it uses at most a share of a limit on memory for text."""
         if memory is None:
             return self
-        # A document takes five times its bytes while it is read and its words are found. Each thread may have one.
-        # So does a batch, of which each thread has one or two.
+        # A document or a batch takes five times its bytes while it is read and its words are found. Each thread may
+        # have one document of the greatest length, and has one or two batches.
         n, sizes = memory.n_bytes, self.sizes
         most = max(n // _BATCHES, 1)
         sizes = sizes._replace(batch=min(sizes.batch, most), small=min(sizes.small, most), task=min(sizes.task, most))
         readers = max(1, n // _READER_BYTES)
-        return dataclasses.replace(self, ahead_bytes=n // 16, longest=n // 24, sizes=sizes, readers=readers)
+        longest = min(n // 24, LONGEST - 1)  # LONGEST: memory is not limited
+        return dataclasses.replace(self, ahead_bytes=n // 16, longest=longest, sizes=sizes, readers=readers)
 
     def other(self, given: Any) -> Self:
         """Returns another corpus, which is read in the same way."""
@@ -143,9 +144,10 @@ class Source:
     def read_apart(self, threads: int | None = None, *, times: int = 1) -> Iterator[TextBatch] | Iterator[Task]:
         """Reads like `read`, but leaves large local text and JSON Lines to the caller's threads.
 
-        A thread that reads a range and then works on it finds the text in its own cache, and in the memory of the range
-        before. Then these are tasks, in order, each of which any thread may read, and gives at most one batch; at the
-        end, the caller says which rows had no text (`missing.warn`). times: what the task of `sizes` is multiplied by.
+        Returns batches; or, if all is large local text or JSON Lines, tasks in order. Any thread may read a task, which
+        gives at most one batch. A thread that reads a task and then works on the text finds it in its own cache, in
+        memory that the task before has used. At the end of all tasks, the caller says which rows had no text
+        (`missing.warn`). times: a factor for the task of `sizes`.
         """
         n_threads, sizes = thread_count(threads), self.sizes._replace(task=times * self.sizes.task)
         n_bytes = 0
@@ -207,7 +209,7 @@ class Source:
     def _options(
         self, threads: int, batch_bytes: int, memory: Callable[[int], Array] | None, ahead_bytes: int
     ) -> Options:
-        n_files = max(1, len(self.content))  # the threads of few files help each other
+        n_files = max(1, len(self.content))  # if there are few files, several threads may unpack one of them
         lent, shares = (memory, Lender(), Lender()), (threads // n_files, ahead_bytes // n_files)
         how = self.column, self.separator
         self.missing.clear()
@@ -215,7 +217,7 @@ class Source:
 
 
 def task_bytes(n_bytes: int, n_threads: int, sizes: ReadSizes = SIZES) -> int:
-    """Returns how many bytes a thread works on at a time, so that each gets some more pieces of n_bytes of text."""
+    """Returns how many of n_bytes bytes of text a thread works on at a time, so that each thread gets several tasks."""
     return min(n_bytes // (_TASKS * n_threads), sizes.task)
 
 

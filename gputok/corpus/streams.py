@@ -73,7 +73,7 @@ def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int
 
 
 def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator[tuple[TextBatch, int, bool]]:
-    """Yields batches of whole documents, each with its position when unpacked and True if it is known to be UTF-8."""
+    """Yields batches of whole documents, each with its position in the unpacked file, and True if known to be UTF-8."""
     opened = file.path.stat() if isinstance(file, LocalFile) else None
     separator = None if options.separator is None else options.separator.encode()
     buffer = np.empty(0, np.uint8)
@@ -104,7 +104,7 @@ def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator
 
 
 def unpacked(file: File, stream: BinaryIO, batch_bytes: int) -> BinaryIO:
-    """Writes a stream to a temporary file, which the system removes when it is closed, and returns that."""
+    """Writes a stream to a temporary file, which the system removes when it is closed, and returns the open file."""
     buffer, n = memoryview(bytearray(batch_bytes)), 0
     import tempfile
 

@@ -1,7 +1,7 @@
 """Reads a .zst file whose frames several threads unpack before their turn.
 
 A file of `pzstd`, one in the seekable format, or several .zst files one after the other consist of frames, each of
-which is unpacked alone; RFC 8878 tells where they end. One thread unpacks the frame of a file of `zstd` as it is read.
+which is unpacked alone; RFC 8878 tells where they end. `zstd` writes one frame, which one thread unpacks as it is read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gputok.kernels.threads import Submit, in_order
 _MAGIC, _SKIPPED_MAGIC = 0xFD2FB528, 0x184D2A50  # the last four bits of the second may be any
 _BLOCK_BYTES = 1 << 17  # the most unpacked bytes of a block
 _RAW, _REPEATED = 0, 1  # of these kinds of blocks, the header tells the unpacked bytes
-_UNIT_BYTES = 1 << 20  # small frames are unpacked together until they may have this many bytes
+_UNIT_BYTES = 1 << 20  # small frames form a unit, unpacked together, until they may have this many unpacked bytes
 _READ_BYTES = 1 << 18
 _TASKS_AHEAD = 1  # units that may wait for a thread, besides those that threads unpack
 
@@ -31,8 +31,8 @@ class Frames(io.RawIOBase):
     def __init__(self, packed: BinaryIO, threads: int, ahead_bytes: int) -> None:
         super().__init__()
         self._packed, self._most = packed, ahead_bytes // (threads + _TASKS_AHEAD + 1)
-        self._read = bytearray()  # of the file, from the next frame on
-        self._at = 0  # of the next frame in the file
+        self._read = bytearray()  # what was read of the file, from the next frame on
+        self._at = 0  # the position of the next frame in the file
         self._units = in_order(self._tasks(), threads, _TASKS_AHEAD)
         self._now = memoryview(b"")  # the rest of the unit whose turn it is
         self._rest: Any = None  # a stream, once there are no more units
@@ -77,7 +77,7 @@ class Frames(io.RawIOBase):
     def _frame(self, start: int, most: int) -> tuple[int, int] | None:
         """Returns where a frame that starts at a byte of `_read` ends, and its unpacked bytes, at most.
 
-        None if the file ends before, or if these are more than `most`, or there is no frame.
+        Returns None if the file ends before that, if the frame has more bytes than `most`, or if there is no frame.
         """
         if not self._has(start + 8):
             return None

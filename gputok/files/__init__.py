@@ -1,1 +1,1 @@
-"""Formats of files, and atomic writing."""
+"""Reads and writes files and URLs, atomically; helpers for JSON, Arrow, Parquet and temporary files."""

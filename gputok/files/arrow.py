@@ -1,4 +1,4 @@
-"""PyArrow, which the extra `arrow` brings, and what is said if a package is missing."""
+"""Helpers for PyArrow, which is optional (`gputok[arrow]`): checks, conversions, and errors if a package is missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Schema: TypeAlias = Any
 
 @contextlib.contextmanager
 def needing(message: str) -> Iterator[None]:
-    """Around imports of a package that not every installation has: if it is missing, the error has this message."""
+    """Wraps the import of an optional package: if the package is missing, the ImportError has this message."""
     try:
         yield
     except ImportError:
@@ -34,7 +34,7 @@ def needing(message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def needed_for(what: str) -> Iterator[None]:
-    """Around imports of PyArrow: if it is missing, the error says what (such as "reading Parquet") needs it.
+    """Wraps the import of PyArrow: if PyArrow is missing, the error says what needs it, such as "reading Parquet".
 
     >>> with needed_for("reading Parquet"):
     ...     raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
@@ -51,14 +51,14 @@ def needed_for(what: str) -> Iterator[None]:
 
 
 def broken() -> tuple[type[Exception], ...]:
-    """Returns the exceptions that PyArrow raises for files that it can't read; the last is for names of columns."""
+    """Returns PyArrow's exceptions for files that it can't read; UnicodeDecodeError is for names of columns."""
     import pyarrow as pa
 
     return pa.ArrowException, OSError, UnicodeDecodeError
 
 
 def is_plain(kind: Any) -> bool:
-    """Returns True if values of an Arrow type are stored as offsets of 32 or 64 bits and bytes, like packed texts."""
+    """Returns True if an Arrow type stores packed bytes and offsets of 32 or 64 bits: (large) string and binary."""
     import pyarrow as pa
 
     return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
@@ -67,16 +67,16 @@ def is_plain(kind: Any) -> bool:
 def check_array(array: Any, where: str) -> None:
     """Raises ValueError if the buffers of an Arrow array don't hold what its type and its length say.
 
-    Arrow and kernels would read other memory. Whether texts are UTF-8 is only looked at where Arrow's own check does
-    so: in columns that are not plain texts, and in no struct, whose columns are checked when they are read. where: the
-    name of the data.
+    With such buffers, Arrow and kernels would read memory that is not the array's. UTF-8 is not checked in plain texts
+    (`is_plain`), which readers check themselves, nor in structs, whose columns are checked when they are read; in all
+    other arrays, Arrow's full validation checks it. where: the name of the data, for errors.
     """
     import pyarrow as pa
 
     for part in array.chunks if isinstance(array, pa.ChunkedArray) else [array]:
         try:
             part.validate(full=not is_plain(part.type) and not pa.types.is_struct(part.type))
-        except pa.ArrowException as error:  # also of numbers beyond a dictionary
+        except pa.ArrowException as error:  # also if a dictionary array has an index beyond its dictionary
             raise ValueError(f"{where}: broken Arrow data: {error}") from None
         if is_plain(part.type):
             offsets = text_offsets(part)
@@ -85,19 +85,19 @@ def check_array(array: Any, where: str) -> None:
 
 
 def text_offsets(array: Any) -> npt.NDArray[np.int32 | np.int64]:
-    """int32 or int64[n_rows + 1], as Arrow stores them: where each row of a plain array begins in its bytes."""
+    """Returns where each row of a plain array (`is_plain`) begins in its bytes: int32 or int64[n_rows + 1]."""
     import numpy as np
     import pyarrow as pa
 
     width = np.int64 if array.type in (pa.large_string(), pa.large_binary()) else np.int32
     ends = array.buffers()[1]
-    if ends is None or not len(ends):  # as an array without rows may have it
+    if ends is None or not len(ends):  # Arrow allows this in an array without rows
         return np.zeros(1, width)
     return np.frombuffer(ends, width, len(array) + 1, array.offset * np.dtype(width).itemsize)
 
 
 def check_offsets(offsets: Any, n_bytes: int, where: str) -> None:
-    """Raises ValueError unless offsets, integers[n + 1], rise from 0 or more to at most `n_bytes`; where: of the data.
+    """Raises ValueError if offsets, integers[n + 1], fall or leave the range 0 to `n_bytes`; where: name of the data.
 
     >>> import numpy as np
     >>> check_offsets(np.array([0, 4, 2]), 10, "the table")
@@ -116,7 +116,7 @@ def check_offsets(offsets: Any, n_bytes: int, where: str) -> None:
 
 
 def from_numpy(numbers: npt.NDArray[Any]) -> Any:
-    """The Arrow array of numbers, without a copy. `pyarrow.array` imports pandas, which takes 50 MB and half a second.
+    """Returns numbers as an Arrow array without a copy; `pyarrow.array` would import pandas: 50 MB, half a second.
 
     >>> import numpy as np
     >>> to_numpy(from_numpy(np.array([4, 2], np.uint16))[1:])
@@ -130,7 +130,7 @@ def from_numpy(numbers: npt.NDArray[Any]) -> Any:
 
 
 def to_numpy(array: Any) -> npt.NDArray[Any]:
-    """The numbers of an Arrow array without nulls, without a copy; the array's own method imports pandas, too."""
+    """Returns the numbers of an Arrow array without nulls, not copied; the array's own method would import pandas."""
     import numpy as np
 
     dtype, values = np.dtype(array.type.to_pandas_dtype()), array.buffers()[1]
@@ -147,7 +147,7 @@ def table_of(batches: Iterable[RecordBatch], schema: Schema) -> Table:
 
 
 def ids_schema(dtype: np.dtype[Any]) -> Schema:
-    """The column of encoded documents: `ids`, large_list of this type of integers."""
+    """Returns the schema of encoded documents: one column `ids`, a large_list of integers of this dtype."""
     import pyarrow as pa
 
     return pa.schema([("ids", pa.large_list(pa.from_numpy_dtype(dtype)))])

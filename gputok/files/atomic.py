@@ -1,4 +1,4 @@
-"""Atomic file writes: a file appears complete under its name, or not at all. And locks, and reads by threads."""
+"""Writes files atomically: a file appears complete under its name, or not at all. Also locks, and reads by threads."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ except ImportError:  # Windows
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
 _N_RANDOM = len("01234567.part")
 _MOST_BYTES = 255 - len("..01234567.part")
-"""The most bytes of a name that fit into the name of a temporary file, in most file systems."""
+"""A longer name is shortened in the name of its temporary file, since most file systems allow 255 bytes (`_stem`)."""
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-"""Errors that only writing has, and that often name no file."""
-# A link is an error, and no pipe is waited for
+"""Errors that only writing raises; the operating system often names no file in them, so `naming` does."""
+# With these flags, opening a symbolic link is an error, and opening a pipe doesn't wait for the pipe's other end
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -71,7 +71,7 @@ def replacing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[
     'whole'
     """
     target = real_target(path, follow=follow)
-    is_temporary = _TEMPORARY.fullmatch(target.name) is not None  # of an enclosing call, which renames it
+    is_temporary = _TEMPORARY.fullmatch(target.name) is not None  # yielded by an enclosing call, which will rename it
     if follow and target.exists() and (is_temporary or not target.is_file()):
         with naming(path):
             yield target
@@ -112,7 +112,10 @@ def naming(path: str | os.PathLike[str], *temporaries: pathlib.Path) -> Iterator
 
 
 def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[pathlib.Path, int | None]:
-    """Creates a temporary file beside `target` and locks it; the lock ends with the process, or with the descriptor."""
+    """Creates a temporary file beside `target`, and returns its path and the descriptor that locks it; None: no locks.
+
+    The lock tells `_remove_left` of another process that this one is alive; it ends with the process, or by `close`.
+    """
     while True:
         temporary = target.with_name(f".{_stem(target.name)}.{os.urandom(4).hex()}.part")
         if fcntl is None:
@@ -127,11 +130,12 @@ def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[
             os.close(descriptor)
             temporary.unlink(missing_ok=True)
             raise
-        os.close(descriptor)  # before the lock, another process removed the file as one of a dead process
+        # Another process saw the file before it was locked, and removes it as the file of a dead process. So try again
+        os.close(descriptor)
 
 
 def is_plain(path: pathlib.Path) -> bool:
-    """Says whether a file has this name, and not a link, a folder, a device or a pipe, which one might wait for."""
+    """Returns True for a regular file; False for a link, folder, device, pipe (a reader may wait for it) or nothing."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -147,7 +151,8 @@ def created(path: pathlib.Path) -> io.BufferedRandom:
 def reopened(path: pathlib.Path) -> io.BufferedRandom | None:
     """Opens a file that an interrupted run created, for reading and writing.
 
-    None if none is there, or what is there may be another file too: a symbolic link, a second name of a file, a pipe.
+    Returns None if the path has no such file: there is nothing, a folder or a pipe; or a symbolic link, or a file with
+    a second name (a hard link), since writing would change a file that is not of that run.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) | _NO_LINK)
@@ -163,9 +168,9 @@ def reopened(path: pathlib.Path) -> io.BufferedRandom | None:
 
 
 def read_at(file: Any, lock: threading.Lock, buffer: np.ndarray, start: int) -> int:
-    """Fills an array of bytes from a position of an unbuffered file on; returns how many there were: fewer at its end.
+    """Fills `buffer` from byte `start` of an unbuffered file on; returns how many bytes it read: fewer at the end.
 
-    Several threads may read, with one lock, and the file be written at its end meanwhile.
+    Several threads may call this at once if they share `lock`. The file may grow at its end meanwhile.
     """
     view, n = buffer.data, 0
     while n < len(buffer):
@@ -184,8 +189,8 @@ def read_at(file: Any, lock: threading.Lock, buffer: np.ndarray, start: int) -> 
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[None]:
-    """Locks an existing file or folder until the block or the process ends; BlockingIOError: it is locked."""
-    if fcntl is None:  # without locks; and Windows opens no folders
+    """Locks a file or folder until the block or the process ends; BlockingIOError: another process has locked it."""
+    if fcntl is None:  # Windows, which has no `flock` and opens no folders
         yield
         return
     descriptor = os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | _NO_LINK)
@@ -198,7 +203,7 @@ def locked(path: pathlib.Path) -> Iterator[None]:
 
 
 def _stem(name: str) -> str:
-    """What the names of temporary files of a target have in common: its name, or of a long name as much as fits."""
+    """Returns what the names of a target's temporary files share: its name; a long one is cut, with a checksum."""
     encoded = os.fsencode(name)
     if len(encoded) <= _MOST_BYTES:
         return name
@@ -209,7 +214,7 @@ def _remove_left(target: pathlib.Path) -> None:
     """Removes the temporary files of a target that dead processes have left."""
     begin = f".{_stem(target.name)}."
     names: list[str] = []
-    with contextlib.suppress(OSError):  # a folder in which one may write, and not read
+    with contextlib.suppress(OSError):  # in some folders, a process may make files but not list them
         names = os.listdir(target.parent)
     for name in names:  # `glob` would compile a pattern for each new name
         if not name.startswith(begin) or len(name) != len(begin) + _N_RANDOM or not _TEMPORARY.fullmatch(name):
@@ -217,14 +222,14 @@ def _remove_left(target: pathlib.Path) -> None:
         with contextlib.suppress(OSError):  # the file does not exist any more, or belongs to another user
             descriptor = os.open(target.parent / name, os.O_RDWR | _NO_LINK)
             try:
-                if _lock(descriptor):  # without locks, which tell that a process is dead, the file stays
+                if _lock(descriptor):  # so its process is dead. If locks are missing (None), the file stays
                     os.unlink(target.parent / name)
             finally:
                 os.close(descriptor)
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Locks an open file; False: another process has a lock. None: the system or the file system has no locks."""
+    """Locks an open file and returns True; False: another process locks it; None: the (file) system has no locks."""
     if fcntl is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Opens file systems by URL, by pyarrow.fs or fsspec (`locations.py` says which by which), and says what failed."""
+"""Opens the file system of a URL by pyarrow.fs or fsspec (`locations.py` says which), and explains what failed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RemoteError(OSError):
 
 @contextlib.contextmanager
 def explained(url: str, doing: str = "") -> Iterator[None]:
-    """Raises the errors of the block, which differ between file systems, with the URL and a hint for the user."""
+    """Rewords the errors of the block, which differ between file systems: URL, `doing` (what failed), and a hint."""
     try:
         yield
     except (RemoteError, KeyboardInterrupt, ImportError, NotImplementedError, MemoryError):
@@ -63,7 +63,7 @@ _NO_HEAD = io.BytesIO()
 
 
 class Stream(io.RawIOBase):
-    """A stream over a file object that has `read`, and that the caller closes; head: what was read of it before."""
+    """A stream over a file object that has `read` and that the caller closes; head: bytes already read, given first."""
 
     def __init__(self, file: Any, head: bytes = b"") -> None:
         self._inner, self._head = file, io.BytesIO(head)
@@ -75,7 +75,7 @@ class Stream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Reads some bytes, at most `size`; none at the end."""
         if not (raw := self._head.read(size)) and size:
-            self._head = _NO_HEAD  # what was read is let go of
+            self._head = _NO_HEAD  # frees the memory of the head, which has been read to its end
         return raw or self._inner.read(size)
 
     def readinto(self, buffer: Any) -> int:
@@ -113,7 +113,7 @@ _URL = r"([A-Za-z][A-Za-z0-9+.-]*)://"
 NATIVE = {"s3": "S3FileSystem"} | dict.fromkeys(("gs", "gcs"), "GcsFileSystem")
 NATIVE |= dict.fromkeys(("abfs", "abfss"), "AzureFileSystem") | dict.fromkeys(("hdfs", "viewfs"), "HadoopFileSystem")
 """Scheme -> the class of pyarrow.fs."""
-_SAME = {"s3a": "s3", "s3n": "s3"}  # Hadoop's names
+_SAME = {"s3a": "s3", "s3n": "s3"}  # Hadoop's names for S3
 _OF_FSSPEC = {"key": "access_key", "secret": "secret_key", "token": "session_token", "anon": "anonymous"}
 _OF_FSSPEC |= {"endpoint_url": "endpoint_override"}
 """For S3: fsspec's name of an option -> pyarrow's name."""
@@ -153,7 +153,7 @@ def local_path(name: str) -> str | None:
 
 
 def open_filesystem(url: str, storage_options: StorageOptions, known: dict[str, Any] | None = None) -> tuple[Any, str]:
-    """Opens the pyarrow.fs.FileSystem of a URL; returns it and the path. known: open ones, by scheme and host."""
+    """Returns the pyarrow.fs.FileSystem of a URL, and the path in it; known: a cache of open ones, which this fills."""
     known = {} if known is None else known
     scheme = scheme_of(url)
     with explained(url):
@@ -249,12 +249,12 @@ def _open_fsspec(url: str, scheme: str, storage_options: StorageOptions, known: 
 
 
 def fsspec_of(filesystem: Any) -> Any:
-    """Returns the file system of fsspec in pyarrow's adapter; None for a file system of pyarrow."""
+    """Returns the file system of fsspec that pyarrow's adapter wraps; None for a file system of pyarrow's own."""
     return getattr(getattr(filesystem, "handler", None), "fs", None)
 
 
 def check_bucket(url: str, filesystem: Any, path: str) -> None:
-    """Raises FileNotFoundError if an object store says that a bucket does not exist; not if it may not be asked."""
+    """Raises FileNotFoundError if an object store says that a bucket does not exist; nothing if it gives no answer."""
     from pyarrow import fs
 
     bucket, kind = path.strip("/").split("/")[0], None
@@ -279,7 +279,7 @@ def split_glob(url: str) -> tuple[str, str]:
 
 
 def glob_matches(names: list[str], magic: list[str]) -> bool:
-    """Says whether names of a path match a pattern by the rules of Python's glob; hidden names match no wildcard."""
+    """Returns True if a path matches a pattern, both split at "/", as in Python's glob: `*` matches no hidden name."""
     if not names or not magic:
         return names == magic
     if names[0].startswith(".") and not magic[0].startswith("."):

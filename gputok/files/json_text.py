@@ -1,4 +1,4 @@
-"""JSON with the same bytes as Rust's `serde_json`, from plain values or directly from packed tokens."""
+"""Writes JSON with the same bytes as Rust's `serde_json`, from Python values or directly from arrays (`Packed`)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Packed(Protocol):
         ...
 
     def json(self, newline: str) -> Iterable[Buffer]:
-        """Returns the JSON text in parts; newline: a line feed and the indentation, "": all in one line."""
+        """Returns the JSON text in parts; newline: a line feed and the indentation; "" puts all in one line."""
         ...
 
 
@@ -60,7 +60,7 @@ def _parts(value: Any, newline: str) -> Iterator[Buffer]:
         yield number(value).encode()
     elif value is None or isinstance(value, str | int):
         yield json.dumps(value, ensure_ascii=False).encode()
-    elif type(value) not in (dict, list) and isinstance(value, Packed):  # asking a protocol takes long
+    elif type(value) not in (dict, list) and isinstance(value, Packed):  # `isinstance` of a Protocol is slow
         yield from value.json(newline)
     elif not value:
         yield json.dumps(value).encode()
@@ -79,14 +79,15 @@ def _parts(value: Any, newline: str) -> Iterator[Buffer]:
 
 
 def deeper(newline: str) -> str:
-    """The line feed and the indentation of the next inner level."""
+    """Returns the line feed and the indentation of the next inner level; "" stays "", which puts all in one line."""
     return newline and newline + "  "
 
 
 def number(value: float) -> str:
     """Writes a floating-point number: Python's digits, but 1e-7 for 1e-07 and 0.00001 for 1e-05."""
     text = repr(float(value))
-    # Without "e" (an exponent) and "n" (inf, nan), the digits stay. Almost all numbers do, in a third of the time.
+    # Almost all numbers have no "e" (an exponent) and no "n" (inf, nan). Python's digits are then right, and returning
+    # them here takes a third of the time.
     if "e" not in text and "n" not in text:
         return text
     text = json.dumps(value)

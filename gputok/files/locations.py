@@ -42,7 +42,7 @@ class File:
 
     name: str  # without the folders; the ending says what the file contains
     is_remote = False  # True if reading waits for a network
-    # In bytes; None: unknown before all is read, and only readable from the beginning (pipes, some servers)
+    # In bytes. None: unknown until all is read, and the file can only be read from its beginning (pipes, some servers)
     size: int | None = None
 
     def open(self) -> BinaryIO:
@@ -54,32 +54,37 @@ class File:
         raise NotImplementedError
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        """Reads uint8[n_bytes] of a file that is held, or fewer at its end; `size` must not be None."""
+        """Reads uint8[n_bytes] from byte `start` on, fewer at the end; of a file from `held`, with a `size`."""
         raise NotImplementedError(f"{self}: can be read only from its beginning")
 
     def held(self, lender: Lender | None = None) -> File:
-        """Opens the file for several ranges, of it even if another takes its name; lender: of memory for them."""
+        """Returns the file, open for `read_range`; lender: lends the memory that the ranges are read into.
+
+        A local file is held: it stays the same file, even if another file takes its name.
+        """
         return self
 
     def state(self) -> tuple:
-        """Values that change if the file changes."""
+        """Returns values by which a later run finds out whether the file has changed."""
         raise NotImplementedError
 
     def is_same(self, state: os.stat_result) -> bool:
-        """Returns True if a regular file of the operating system, by its state, is this file."""
+        """Returns True if this file is the local file of which `os.stat` returned `state`."""
         return False
 
 
 _SPARE = 4  # the most buffers that wait to be used again
-# Memory begins at a page, and so does what a system has read of a file. If the places of source and target in their
-# pages differ by 1 to 31 bytes, Zen 4 copies a third as fast (`rep movsb`)
+# The first bytes of a buffer, which are not lent. A buffer begins at a memory page, and so does the system's copy of a
+# file. If the offsets of source and target in their pages differ by 1 to 31 bytes, Zen 4 copies a third as fast (`rep
+# movsb`)
 _SKIPPED = 64
 
 
 class Lender:
-    """Lends memory that comes back when no array looks at it any longer; any thread may borrow.
+    """Lends buffers, each of which comes back for the next borrower when no array refers to it. Any thread may borrow.
 
-    New memory costs as much as reading does, if the allocator gives memory back at once, as Dask has it do.
+    New memory would take as long as reading itself, if the allocator returns memory to the system at once, as Dask sets
+    it to do.
     """
 
     def __init__(self) -> None:
@@ -89,12 +94,13 @@ class Lender:
         self._spare = Pool(new_memory, _SPARE)
 
     def lend(self, n_bytes: int) -> np.ndarray:
-        """Returns memory with anything in it: uint8[n_bytes]; n_bytes: at least 1."""
+        """Returns uint8[n_bytes] with any content (it is not cleared); n_bytes: at least 1."""
         memory = self._spare.take(n_bytes + _SKIPPED)
         if len(memory) < n_bytes + _SKIPPED:
-            del memory  # before there is another one
+            del memory  # frees the buffer before there is a larger one
             memory = self._new(n_bytes + _SKIPPED)
-        lent = np.frombuffer(memory.data, np.uint8, n_bytes, _SKIPPED)  # the base of all arrays that look at it
+        # No slice of `memory`: all views of `lent` refer to `lent`, so when the last has gone, `finalize` gives back
+        lent = np.frombuffer(memory.data, np.uint8, n_bytes, _SKIPPED)
         weakref.finalize(lent, self._spare.give, memory).atexit = False
         return lent
 
@@ -215,12 +221,15 @@ class RemoteFile(File):
 
 
 def _own(file: Any) -> Any:
-    """A file object with a position of its own: all that open a file of fsspec's `memory://` get the same object."""
+    """Returns a file object with its own position, since fsspec gives all that open a `memory://` file one object."""
     return io.BytesIO(file.getvalue()) if isinstance(file, io.BytesIO) else file
 
 
 class OpenFile(File):
-    """A file object of the caller in binary mode, read once and left open; name, shown: its own name if not given."""
+    """A file object of the caller in binary mode, which is read once and not closed.
+
+    name: as of `File`; shown: its name in errors. Both are by default the object's own name.
+    """
 
     def __init__(self, file: Any, *, name: str | None = None, shown: str | None = None) -> None:
         own = getattr(file, "name", None) or getattr(file, "path", None)  # file objects of fsspec have a path
@@ -242,7 +251,7 @@ class OpenFile(File):
         return (os.urandom(16).hex(),)
 
     def is_same(self, state: os.stat_result) -> bool:
-        try:  # `< FILE` of a shell opens such a file
+        try:  # standard input is such a file if a shell is told `< FILE`
             return os.path.samestat(os.fstat(self._file.fileno()), state)
         except (AttributeError, OSError, TypeError, ValueError):  # in memory, closed, or no file of the system
             return False
@@ -259,7 +268,7 @@ def find(source: Any, storage_options: StorageOptions = None) -> list[File]:
     """Finds the files that a path, URL, folder, glob or open file, or a list of these, names.
 
     The files of folders and globs are in sorted order, without hidden ones. FileNotFoundError: a name has no file;
-    PermissionError: a file system denies access; RemoteError: one of another machine fails or does not answer;
+    PermissionError: a file system denies access; RemoteError: another machine's file system fails or does not answer;
     ImportError: a package that reads the scheme is missing; ValueError: no package knows the scheme, or the file system
     does not know an option.
     """
@@ -269,7 +278,8 @@ def find(source: Any, storage_options: StorageOptions = None) -> list[File]:
     try:
         return [file for item in source for file in _find_one(item, storage_options, filesystems)]
     except FileNotFoundError as error:
-        error.add_note("for texts instead of paths, give an iterator: iter(texts)")  # the command line shows none
+        # For Python alone: the command line, which takes no texts, shows no notes of errors
+        error.add_note("for texts instead of paths, give an iterator: iter(texts)")
         raise
 
 
@@ -312,7 +322,7 @@ def read_bytes(path: str | os.PathLike[str], storage_options: StorageOptions = N
 def downloaded(
     path: str | os.PathLike[str], *others: str, storage_options: StorageOptions = None
 ) -> Iterator[pathlib.Path]:
-    """Yields the path of a local copy with the same name, beside copies of `others`; a local file is not copied."""
+    """Yields the path of a local copy with the same name, beside copies of the URLs `others`; copies no local file."""
     import pathlib
 
     local = file_systems.local_path(os.fspath(path))
@@ -346,7 +356,7 @@ def _find_one(item: Any, storage_options: StorageOptions, filesystems: dict[str,
     if _is_of_fsspec(item):
         if item.compression is None:
             return [_of_fsspec(item.fs, item.path)]
-        item.mode = "rb"  # text is bytes here, whatever mode the caller chose
+        item.mode = "rb"  # gputok reads bytes, also if the caller chose a mode for str
         return [OpenFile(item.open())]
     if not isinstance(item, str | os.PathLike):
         return [OpenFile(item)]
@@ -363,7 +373,7 @@ def _find_local(name: str) -> list[pathlib.Path]:
 
     path = pathlib.Path(name)
     shown = name if len(name) <= _MOST_SHOWN else name[:_MOST_SHOWN] + "…"
-    # False for a text that can't be a path, because it is too long or contains a null; pathlib would raise an error
+    # `os.path.isdir` is False for a text that can't be a path (too long, or with a null); pathlib would raise an error
     if os.path.isdir(name):
         below = (item for item in path.rglob("*") if item.is_file())
         found = sorted(item for item in below if not _is_hidden(item.relative_to(path).parts))
@@ -447,7 +457,7 @@ def _list(filesystem: Any, path: str) -> list[_Entry]:
 
 
 def _entry(path: str, details: Mapping[str, Any]) -> _Entry:
-    """Converts fsspec's description of a file; each file system has another name for the value that changes."""
+    """Converts fsspec's description of a file; file systems differ in what they call the value that changes with it."""
     names = ("ETag", "etag", "blob_id", "mtime", "LastModified", "last_modified", "created")
     return _Entry(path, details.get("size"), next((details[name] for name in names if name in details), None))
 

@@ -48,7 +48,7 @@ def writing(path: str | os.PathLike[str], storage_options: StorageOptions = None
 
 
 def returned(text: str, path: str | os.PathLike[str] | None) -> str | None:
-    """Writes a text as it is to a path or URL, atomically; returns it if there is no path."""
+    """Writes a text, its line ends unchanged, to a path or URL atomically; if `path` is None, returns it instead."""
     if path is None:
         return text
     with writing(path) as temporary:
@@ -148,9 +148,9 @@ class Target:
 
 
 def work_folder(url: str) -> pathlib.Path:
-    """Returns the local folder of a user for an output before its upload to a URL; the caller removes it.
+    """Returns a local folder in which an output is made before its upload to a URL; the caller removes the folder.
 
-    Its name is a hash of the URL, so that a run finds what an interrupted run has left.
+    The folder is the user's own. Its name is a hash of the URL, so that a run finds the files of an interrupted run.
     """
     import hashlib  # imported late: both take some milliseconds
     import tempfile

@@ -1,4 +1,4 @@
-"""What PyArrow says of Parquet files that it can't read, as errors that name the file."""
+"""Opens Parquet files with PyArrow, and makes its errors name the file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gputok.files.locations import File
 def readable_parquet(
     file: File, wrong: str = "expected a Parquet file, got another or a damaged file", kind: str = "Parquet"
 ) -> Iterator[None]:
-    """Around reading by PyArrow, whose errors become errors that name the file: ValueError, which says `wrong`.
+    """Wraps reading by PyArrow: its errors become a ValueError that names the file and says `wrong`.
 
-    It is a RemoteError if a network did not give the file, and an ImportError if PyArrow is missing (kind: of files).
+    Raises RemoteError instead if the network failed; ImportError if PyArrow is missing, which names `kind` of files.
     """
     with needed_for(f"{file}: reading {kind}"):
         kinds = broken()
@@ -34,7 +34,7 @@ def readable_parquet(
 
 
 def open_parquet(file: File, opened: Any, metadata: Any = None, **options: Any) -> Any:
-    """Returns the pyarrow.parquet.ParquetFile of a file that is open; options: others of ParquetFile."""
+    """Returns the pyarrow.parquet.ParquetFile of `file`, opened as `opened`; options: more arguments of ParquetFile."""
     from pyarrow import parquet
 
     # With a buffer, Arrow reads pages one after the other; without, the column of a whole row group at once. A network

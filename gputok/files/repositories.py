@@ -11,7 +11,7 @@ from gputok.files.arrow import needing
 from gputok.lazy import public
 
 _IGNORE = ".gitignore"
-# Each byte is a character, since `?` of git matches one byte
+# Paths and patterns are decoded so that each byte is a character, since `?` of git matches one byte
 _BYTES = "latin-1"
 
 
@@ -38,12 +38,13 @@ class _Rules(NamedTuple):
     patterns: Sequence[tuple[Any, bool]]
 
     def ignores(self, path: pathlib.Path, is_folder: bool) -> bool | None:
-        """What the last line that matches says; None: no line matches."""
+        """Returns what the last line that matches says (True: leave the path out); None: no line matches."""
         below = os.fsencode(path.relative_to(self.folder).as_posix()).decode(_BYTES)
         for pattern, only_folders in reversed(self.patterns):
             if is_folder or not only_folders:
                 found = pattern.match_file(below)
-                # A group of the match is the slash after a folder above the path: git asked for that folder before
+                # A match with a group (the slash after a folder) is a match of a folder above the path. `_below` has
+                # asked about that folder before, as git does, and did not leave it out
                 if found is not None and found.match.lastgroup is None:
                     return pattern.include
         return None
@@ -52,8 +53,8 @@ class _Rules(NamedTuple):
 def walk(folder: pathlib.Path, *, gitignore: bool = True) -> Iterator[pathlib.Path | LeftOut]:
     """Yields the files below a folder in sorted order, hidden ones too, and what is left out: what .gitignore names.
 
-    The .gitignore of folders above it count as far as its repository reaches. Raises ImportError if one is to be read,
-    and pathspec is missing; PermissionError if a folder may not be read.
+    The .gitignore files of folders above it count too, up to the root of its git repository. Raises ImportError if
+    there is a .gitignore to read, but pathspec is missing; PermissionError if a folder may not be read.
     """
     rules: list[_Rules] = []
     whole = folder.resolve()

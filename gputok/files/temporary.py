@@ -1,4 +1,4 @@
-"""A limit on memory, and the temporary files that hold the rest.
+"""A limit on memory, and the temporary files for what the limit leaves no room for.
 
 A temporary file has no name in its folder: the operating system removes it when the process has closed it, or ended.
 """
@@ -26,8 +26,8 @@ _UNITS = {"": 1, "B": 1} | {
     for kind, size in (("", 1000), ("B", 1000), ("IB", 1024))
 }
 _LEAST_BYTES = 32_000_000  # bytes that one thread needs for tables, batches of text and buffers
-_LEAST_LEFT = 24_000_000  # those of them for tables, and for writing them to files
-_ARROW = 12_000_000  # bytes that it needs besides if PyArrow is in use, whose threads keep memory of their own
+_LEAST_LEFT = 24_000_000  # the part of _LEAST_BYTES for tables, and for writing tables to files
+_ARROW = 12_000_000  # bytes needed in addition if PyArrow is imported, whose threads keep memory of their own
 
 
 class MemoryLimit(NamedTuple):
@@ -35,15 +35,15 @@ class MemoryLimit(NamedTuple):
 
     n_bytes: int
     folder: str
-    least_table: int = 8_000_000  # the fewest bytes of a table of words: with room for less, fewer threads have a table
-    # `resident` when the limit was set; None: what the process has meanwhile is not looked at
+    least_table: int = 8_000_000  # the least bytes of a thread's table of words; fewer threads get one if room is short
+    # `resident()` when the limit was set; None: how much the process has grown since then does not count
     start: tuple[int, int] | None = None
 
     @classmethod
     def of(
         cls, limit: int | str | MemoryLimit | None, temporary: str | os.PathLike[str] | None = None
     ) -> MemoryLimit | None:
-        """Reads the arguments `memory_limit` and `temporary` of public functions; limit: or what this has returned.
+        """Reads the arguments `memory_limit` and `temporary` of public functions; a MemoryLimit is returned as it is.
 
         Raises ValueError if the limit is not a number of bytes, or below 32 MB; NotADirectoryError if `temporary` is
         not a folder.
@@ -65,13 +65,14 @@ class MemoryLimit(NamedTuple):
 
     @property
     def left(self) -> int:
-        """By how many bytes the process may grow still."""
+        """How many bytes the process may still grow by, not counting files that it maps."""
         return self.n_bytes if self.start is None else self.n_bytes - max(0, resident()[0] - self.start[0])
 
     def beside(self, *arrays: np.ndarray) -> int:
-        """Returns the bytes that work with these arrays may take, a quarter above the limit included (`CountOptions`).
+        """Returns how many bytes work with these arrays may take; `CountOptions` allows a quarter more than the limit.
 
-        Mapped arrays count whole, since all of them will be in memory then; or what is mapped now, if that is more.
+        Less the whole size of arrays that are mapped from files, as the work will read all of them; or less what is in
+        memory of mapped files now, if that is more.
         """
         mapped = sum(array.nbytes for array in arrays if isinstance(array, np.memmap))
         if self.start is not None:
@@ -79,7 +80,7 @@ class MemoryLimit(NamedTuple):
         return max(0, self.left + self.n_bytes // 4 - mapped)
 
     def after(self, what: str) -> MemoryLimit:
-        """Returns the limit without what libraries have taken, mapped; ValueError: too little is left after `what`."""
+        """Returns the limit less what loaded libraries map into memory; ValueError: `what` has left too little."""
         if self.start is None:
             return self
         rest = self._replace(n_bytes=self.n_bytes - max(0, resident()[1] - self.start[1]))
@@ -165,7 +166,7 @@ class TemporaryFile:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            raise OSError(  # with the folder: an output that is being written must not put its own name there
+            raise OSError(  # names the folder, so that `atomic.naming` does not put the name of an output there
                 error.errno,
                 f"no room for more than {getattr(self, 'n_bytes', 0):,} bytes in a temporary file; "
                 "name a folder with more room by temporary= (--temporary), or raise memory_limit= (--memory-limit)",
@@ -174,8 +175,8 @@ class TemporaryFile:
 
 
 def let_go(array: np.ndarray) -> None:
-    """Takes what was read of a mapped file out of this process's memory; the next look at the array reads again."""
-    # What was written to a private mapping of the caller's would be lost
+    """Takes what was read of a mapped file out of this process's memory; the next use of the array reads it again."""
+    # A writeable array may be a private mapping of the caller's, which would lose what the caller wrote to it
     mapping = None if array.flags.writeable else getattr(array, "_mmap", None)
     if mapping is not None and hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""Which format a file of a tokenizer has, told by its first bytes, and what opens it."""
+"""Tells by its bytes which format a file of a tokenizer has, and what opens it; JSON is told only by the whole file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def kind_of(data: bytes, name: str = "") -> str | None:
 
 
 def _is_sentencepiece(data: bytes) -> bool:
-    """Does it begin with a piece (field 1) that has a text (field 1 of that) and a score (field 2, a float)?"""
+    """Returns True if data begin with a piece (field 1) that has a text (its field 1) and a score (field 2)."""
     if len(data) < 4 or data[0] != 0x0A or data[2] != 0x0A:
         return False
     score = 4 + data[3]

@@ -6,5 +6,5 @@ tekken         Mistral's `tekken.json`
 gguf           the tokenizer of a `.gguf` file (llama.cpp)
 ranks          for the first three: finds the merges of a BPE, which these files don't contain
 
-`gputok.files.tokenizer_kinds` recognizes a format by the first bytes of a file.
+`gputok.files.tokenizer_kinds` recognizes a format by the bytes of a file.
 """

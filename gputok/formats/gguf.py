@@ -49,16 +49,16 @@ _FAMILIES: dict[tuple[str, ...], str] = {
     (_BLOOM,): "bloom poro-chat gpt3-finnish",
     (_BLOOM, _DIGIT): "viking",
 }
-"""Patterns -> the values of `tokenizer.ggml.pre` that stand for them; each pattern cuts the pieces of those before it.
+"""Patterns -> the values of `tokenizer.ggml.pre` that stand for them; each pattern cuts what the one before it has cut.
 
-They are those of the models' own tokenizers. llama.cpp writes some in another way, if its engine lacks a feature.
+The patterns are as in the models' own tokenizers. llama.cpp writes some otherwise, where its engine lacks a feature.
 """
 
 SPLITS: dict[str, tuple[str, ...]] = {name: patterns for patterns, names in _FAMILIES.items() for name in names.split()}
 """Value of `tokenizer.ggml.pre` -> the patterns that cut text."""
 
 _WHOLE_WORDS = {*"llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken".split()}
-"""Values of `tokenizer.ggml.pre` for `ignore_merges` (a word that is a token is not cut) and a bos token."""
+"""Values of `tokenizer.ggml.pre` that imply `ignore_merges` (a word that is a token is not cut), and a bos token."""
 
 _SPECIAL_NAMES = {f"{role}_token": f"{role}_token_id" for role in ("bos", "eos", "cls", "mask")}
 _SPECIAL_NAMES |= {"unk_token": "unknown_token_id", "sep_token": "seperator_token_id", "pad_token": "padding_token_id"}
@@ -220,7 +220,8 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
     if values.get("treat_whitespace_as_suffix"):
         raise ValueError("white space as a suffix can't be expressed")
     unknown = values.get("unknown_token_id", 0 if kind == BPE else 2)
-    # The model never finds tokens of other types; user-defined tokens are cut out of the text before the model sees it.
+    # Tokens of other types become control pieces, which the model never finds in text. User-defined tokens become added
+    # tokens (`_add_tokens`), which are cut out of the text before the model sees it.
     kinds = np.array(values.types)
     kinds[~np.isin(kinds, (NORMAL, UNKNOWN, BYTE))] = CONTROL
     if UNKNOWN not in kinds and 0 <= unknown < len(kinds):
@@ -244,7 +245,7 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
 
 
 def _wordpiece_tokens(values: _Values) -> list[str]:
-    """Returns the tokens as WordPiece has them: with `##` if they continue a word; a file has `▁` before others."""
+    """Returns the tokens as WordPiece has them: `##` before those that continue a word, no `▁` before the others."""
 
     def named(token: str, kind: int) -> str:
         if token.startswith(SPACE):
@@ -282,7 +283,7 @@ def _add_tokens(tokenizer: Tokenizer, values: _Values, tokens: list[str]) -> Non
 
 
 def _add_ends(tokenizer: Tokenizer, values: _Values, *, bos: bool = False, eos: bool = False) -> None:
-    """Sets the special tokens before and after a text, as the file demands; bos, eos: if the file demands nothing."""
+    """Sets the special tokens around a text, as the file demands; bos, eos: the defaults, if the file says nothing."""
     before, after = _end(values, "bos", bos), _end(values, "eos", eos)
     if before or after:
         tokenizer.post_processor = processors.around(before, after, before)
@@ -305,7 +306,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         from gguf import GGUFReader
 
     class Reader(GGUFReader):
-        """Reads no tensors, numbers of an array at once, and all from memory: its own way takes eight times as long."""
+        """Skips tensors, reads the numbers of an array at once, from memory; GGUFReader takes eight times as long."""
 
         def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> np.ndarray:
             kind = np.dtype(dtype).newbyteorder(override_order or self.byte_order)

@@ -52,7 +52,8 @@ def merges_by_rank(vocabulary: Vocabulary, ranks: npt.NDArray[np.integer[Any]]) 
     inside = (cut > offsets[token]) & (ranks[token] >= 0)
     cut, token = cut[inside], token[inside]
     left = prefixes(data, offsets)[cut]
-    right = prefixes(data[::-1], len(data) - offsets[::-1])[len(data) - cut]  # of the tokens from the last to the first
+    # Suffixes are prefixes of the reversed bytes, in which the last token is number 0
+    right = prefixes(data[::-1], len(data) - offsets[::-1])[len(data) - cut]
     both = (left >= 0) & (right >= 0)
     left, right, token = left[both], len(offsets) - 2 - right[both], token[both]
     pairs = np.stack([left, right, token], axis=1)[np.lexsort((ranks[right], ranks[left], ranks[token]))]
@@ -74,7 +75,7 @@ def _without_ids(model: BPE) -> BPE:
 
 
 def difference_to_ranks(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> str | None:
-    """Says why a model doesn't give the tokens of `ranks`, as of `merges_by_rank`; None: it gives the same."""
+    """Returns why a model gives other tokens than merging by `ranks` (`merges_by_rank`); None: it gives the same."""
     vocabulary = model.vocabulary
     vocabulary.require_own_ids("ranks of tokens")
     made = vocabulary.positions(model.merges[:, 2].astype(np.int64))
@@ -103,7 +104,7 @@ def difference_to_ranks(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> str 
 
 
 def tokens_without_merges(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> Positions:
-    """Returns the positions of tokens that only a whole word becomes, no merges; ranks: as of `merges_by_rank`."""
+    """Returns the positions of tokens that merges don't make, even of their own text; ranks: as of `merges_by_rank`."""
     ordinary = np.flatnonzero(ranks >= 0)
     data, offsets = model.vocabulary.packed(ordinary)
     _, rows = _without_ids(model).encode_words(data, offsets[:-1], offsets[1:], byte_level=False)

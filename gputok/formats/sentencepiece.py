@@ -38,7 +38,7 @@ _SPACES = (" ", _EITHER)
 _ENDS = tuple(rf"{start}{space}+\z" for start in ("", r"\A +|") for space in _SPACES)
 _SUFFIX = tuple(rf"{space}*\z" for space in _SPACES)
 _JOINING = 4, 5, 6, 8, 9, 10, 11, 12, 15, 16
-"""The classes of `grapheme_classes` of characters that join the cluster before them."""
+"""Classes of `grapheme_classes`: a character of these belongs to the grapheme cluster of the character before it."""
 _WHITE_SPACE = "\t\n\v\f\r\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 """The white space of Unicode except the space, and except U+0085, which SentencePiece's nmt rules don't change."""
 
@@ -49,14 +49,15 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     Control symbols such as `<s>` become special tokens. Text that equals a control symbol is encoded as text, as in
     SentencePiece: `encode_special_tokens` is set to True (which a saved tokenizer.json doesn't contain). User-defined
     symbols are tokens of the model; those of a BPE that puts no `▁` before a text are added tokens, too. Nothing is
-    added to a text; set `post_processor` for that. This needs the package `sentencepiece`; version 0.2.3 is the model.
+    added to a text; set `post_processor` for that. This needs the package `sentencepiece`; ids are those of 0.2.3.
 
     White space as a suffix (`treat_whitespace_as_suffix`) works, too, but such a tokenizer encodes slowly: one step of
     its normalizer runs in the `regex` package, as a warning says.
 
     Ids differ from SentencePiece's where several marks follow one character, a mark follows a user-defined symbol, or
-    Hangul is written in single letters: `Precompiled` is that of `tokenizers`. A saved tokenizer.json of a BPE has the
-    same ids in `tokenizers`; of a Unigram it finds control and byte pieces by name in text, and rounds sums otherwise.
+    Hangul is written in single letters: there, `Precompiled` does what that of `tokenizers` does. With a saved
+    tokenizer.json of a BPE, `tokenizers` gives the same ids; with that of a Unigram, it finds control and byte pieces
+    by name in text, and rounds sums otherwise.
 
     Args:
         source: the path of a `.model` file, or its bytes.
@@ -117,10 +118,11 @@ def tokenizer_of(proto: Any, pieces: PieceTable | None = None, *, added: bool = 
     trainer, spec, symbols = proto.trainer_spec, proto.normalizer_spec, pieces.of_kind(USER_DEFINED)
     as_suffix, is_bpe = trainer.treat_whitespace_as_suffix, trainer.model_type == BPE
     model = (_bpe if is_bpe else _unigram)(pieces, trainer.byte_fallback)
-    # A Unigram sums scores over a whole text, and the rounding of sums can decide. Merges stay inside words.
+    # Text may be split into words only if ids stay the same. A Unigram sums scores over a whole text, and the rounding
+    # of sums can decide. Merges of a BPE stay inside words if no piece has a ▁ inside.
     inside = any(SPACE in (name[:-1] if as_suffix else name[1:]) for name in pieces.names)
     split = is_bpe and not inside
-    # A BPE looks for symbols in text that is complete, with all ▁
+    # True: the normalizer puts in all ▁, not Metaspace after it, since a BPE looks for symbols in text with all ▁
     escape = as_suffix or not spec.remove_extra_whitespaces or (is_bpe and len(symbols) > 0)
     steps = _normalizing_steps(spec, as_suffix=as_suffix, escape=escape)
     if steps and isinstance(steps[0], normalizers.Precompiled):
@@ -154,11 +156,12 @@ def _normalizing_steps(spec: Any, *, as_suffix: bool, escape: bool) -> list[Any]
     """Returns the steps of the normalizer; as_suffix: `▁` stands after words; escape: spaces become `▁` here."""
     charsmap, dummy = spec.precompiled_charsmap, spec.add_dummy_prefix
     steps: list[Any] = [normalizers.Precompiled(charsmap)] if charsmap else []
-    # Where the map keeps a ▁ of the text, SentencePiece takes it for a space at the end, and for none at the start
+    # If the map keeps a ▁ of the text, SentencePiece removes it like a space at the text's end, and not at its start
     keeps_mark = not charsmap or steps[0].normalize_str(SPACE) == SPACE
     space = _EITHER if keeps_mark else " "
     if spec.remove_extra_whitespaces:
-        # With a dummy prefix, a space at the start becomes this ▁. Strip would also remove U+0085, which nmt rules keep
+        # With a dummy prefix, spaces at the start stay, as they and the prefix become one ▁. `Strip` is not used: it
+        # would also remove U+0085, which nmt rules keep
         if dummy and not as_suffix:
             steps += [normalizers.Prepend(" ")] * (keeps_mark or escape)
             ends = rf"{space}+\z"
@@ -175,17 +178,19 @@ def _normalizing_steps(spec: Any, *, as_suffix: bool, escape: bool) -> list[Any]
 
 
 def _check_rules(precompiled: normalizers.Precompiled) -> None:
-    """Raises ValueError for a rule for several characters that `Precompiled` never applies: no letter and its marks.
+    """Raises ValueError for a rule that `Precompiled` never applies: several characters, not a letter and its marks.
 
-    The walk of the double array takes a byte a round; of ways to a node that end alike, it keeps one. Hangul's
-    compatibility letters are left out: each map of SentencePiece has rules for several of them.
+    The rules' keys are a trie of bytes (a double array). The loop follows all ways from its root at once, a byte a
+    round; of ways that reach a node in the same state, it keeps one. Rules for Hangul's compatibility letters are
+    accepted: each map of SentencePiece has rules for several of them.
     """
     units = precompiled.tables[0].astype(np.int64)
     bases = np.arange(len(units)) ^ (units >> 10 << ((units & 1 << 9) >> 6))
     page, member = grapheme_classes()
     joins = np.isin(member[page].ravel()[:0x110000], _JOINING)
     joins[0x3131:0x318F] = joins[0xFFA0:0xFFDD] = True
-    # Of each way: its node, the last character and how many bytes that lacks, how many there are, if one doesn't join
+    # For each way: its node; its last character, and how many bytes of that are still to come; the number of characters
+    # (2: or more); 1 if a character after the first joins none before it (`_JOINING`)
     node, code, lacks, n, apart = np.zeros((5, 1), np.int64)
     n_nodes = 0
     while len(node) and n_nodes <= 4 * len(units):
@@ -206,11 +211,12 @@ def _check_rules(precompiled: normalizers.Precompiled) -> None:
 
 
 def _apart(model: models.BPE, symbols: list[str]) -> pre_tokenizers.Sequence:
-    """Returns the steps that make words of user-defined symbols, which `ignore_merges` makes tokens; model: without it.
+    """Returns the steps that make each user-defined symbol a word, which `ignore_merges` then makes a token.
 
-    Added tokens would not do: before a text that begins with one, SentencePiece has a `▁`, for which there is no word.
-    `ignore_merges` is for the symbols alone: a word that is the name of another piece is cut where merges leave an
-    edge. What is left of a name may be a shorter name, so the longest are cut first.
+    Added tokens would not do: if a text begins with a symbol, SentencePiece puts a `▁` before it, and there would be no
+    word for that `▁`. `ignore_merges` must act on symbols alone: a word that is the name of another piece, which merges
+    don't make, is cut after the first token that they make of it. The rest may be the name of a shorter piece, so the
+    longest names are cut first. model: without `ignore_merges`.
     """
     others = sorted({*model.vocabulary.tokens} - {*symbols})
     data, offsets = pack(others)
@@ -228,7 +234,7 @@ def _apart(model: models.BPE, symbols: list[str]) -> pre_tokenizers.Sequence:
 
 
 def _all_but(texts: list[str]) -> str:
-    """Returns a pattern of all texts but these; a look-around would make it slow."""
+    """Returns a pattern that matches any text but these, without a look-around, which would make it slow."""
     after: dict[str, list[str]] = {}
     for text in filter(None, texts):
         after.setdefault(re.escape(text[0]), []).append(text[1:])
@@ -265,14 +271,14 @@ def _check_pieces(pieces: PieceTable, source: bytes, *, is_bpe: bool) -> None:
     refusal, (names, scores, _) = "", pieces
     try:
         sentencepiece.SentencePieceProcessor(model_proto=source)
-    except Exception as error:  # raised below: it does not always name the piece, and what follows does
+    except Exception as error:  # raised below, after checks that name the piece, which this error does not always do
         refusal = f"SentencePiece refuses this model: {error}"
     for i, name in enumerate(names):
         if not isinstance(name, str):  # protobuf gives bytes
             raise ValueError(f"piece {i}, {name!r}: is no UTF-8")
     wrong = [i for i, name in enumerate(names) if not name or "\0" in name]
     wrong += [*np.flatnonzero(~np.isfinite(scores)).tolist(), *pieces.ids(UNKNOWN).tolist()[1:]]
-    # A BPE begins with the characters of a text, so it would find a piece of one character there
+    # A BPE begins with the single characters of a text, so it would find such a piece if it is one character
     wrong += [i for i in pieces.ids(UNKNOWN, CONTROL).tolist() if is_bpe and len(names[i]) == 1]
     if wrong:
         i = min(wrong)
@@ -296,7 +302,8 @@ def _unigram(pieces: PieceTable, byte_fallback: bool) -> models.Unigram:
     """Makes a Unigram; user-defined symbols get the scores that SentencePiece gives them, and so nearly always win."""
     symbols, scores = pieces.ids(USER_DEFINED), pieces.scores.copy()
     scores[symbols] = _symbol_scores([len(pieces.names[i].encode()) for i in symbols.tolist()])
-    # The score of unknown characters depends on the lowest score of a normal piece; here, of all pieces in text
+    # In SentencePiece, the score of unknown characters depends on the lowest score of normal pieces; in our Unigram, on
+    # that of all pieces that are found in text, so symbols must not have the lowest one
     if len(symbols) and scores[symbols].min() < scores[pieces.ids(NORMAL)].min():
         raise _not_expressed("user-defined symbols and no score below 0")
     unknown = int(pieces.ids(UNKNOWN)[0])
@@ -326,9 +333,9 @@ def _bpe(pieces: PieceTable, byte_fallback: bool) -> models.BPE:
 
 
 def _check_merges(vocabulary: Vocabulary, merges: Positions, ranks: Positions, scores: Positions) -> None:
-    """Raises ValueError if a list of merges can't do what SentencePiece does.
+    """Raises ValueError if a list of merges can't do as SentencePiece: of equal scores, it merges the left first.
 
-    merges: of `merges_by_rank`; ranks, scores: int64[n_tokens]. Of equal scores, SentencePiece merges the left first.
+    merges: of `merges_by_rank`; ranks, scores: int64[n_tokens].
     """
     tokens, known = vocabulary.tokens, vocabulary.mapping
     normal = {token for token, rank in zip(tokens, ranks.tolist(), strict=True) if rank >= 0}
@@ -348,7 +355,9 @@ def _check_merges(vocabulary: Vocabulary, merges: Positions, ranks: Positions, s
     early = ((tied[part] >= 0) & (scores[whole] >= scores[part])).any(axis=1)
     pairs = merges[early][:, [2, 0]]
     left, right, made = merges[tied[merges[:, 2]] >= 0].T
-    # Among tokens of a score, the first that begins with x and the last that ends with x
+    # If "ax" and "xb" have equal scores, SentencePiece makes "ax" of the text "axb", as it is on the left; a list of
+    # merges makes what has the lower rank. So for each score and each token x, compare the first token that begins with
+    # x and the last token that ends with x
     begins, first = np.unique(tied[made] * n + left, return_index=True)
     ends, last = np.unique((tied[made] * n + right)[::-1], return_index=True)
     _, a, b = np.intersect1d(begins, ends, assume_unique=True, return_indices=True)
@@ -472,11 +481,11 @@ def _kinds(tokenizer: Tokenizer, model: models.BPE | models.Unigram, tokens: lis
 
 
 def _symbols(model: models.BPE | models.Unigram, pre_tokenizer: Any) -> list[int]:
-    """Returns the ids of user-defined symbols that `tokenizer_of` made no added tokens."""
+    """Returns the ids of user-defined symbols that `tokenizer_of` has not made added tokens."""
     if isinstance(model, models.Unigram):
         if model.sentencepiece is None:
             return []
-        # No trained piece has such a score: it would be at least 0
+        # A symbol's score is at least 0 (`_symbol_scores`), and no trained piece has such a score
         is_symbol = model.scores == _symbol_scores(np.diff(model.vocabulary.offsets))
         is_symbol[np.array(model.sentencepiece, np.int64)] = False
         return np.flatnonzero(is_symbol).tolist()
@@ -542,11 +551,11 @@ class _Spaces:
 
     charsmap: bytes = b""  # the rules for characters
     ends: bool = False  # spaces at the end of a text are removed,
-    left: bool = True  # and those at its start, too
-    start: bool = False  # those at its start, by a step of its own
-    space: bool = False  # a space is put in front of a text
+    left: bool = True  # and with `ends`, those at its start, too
+    start: bool = False  # a step of its own removes spaces at the start
+    space: bool = False  # a " " is put in front of a text
     collapse: bool = False  # of several spaces, one is left
-    prefix: bool = False  # a space is put in front of a text
+    prefix: bool = False  # a SPACE is put in front of a text
     suffix: bool = False  # a SPACE is put after a text
     escape: bool = False  # a space becomes SPACE
     splits: bool = False  # words end before a SPACE,

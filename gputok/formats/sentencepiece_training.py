@@ -85,7 +85,7 @@ def train_model(
     spec = _normalizer_spec(normalization_rule_name)
     normalizer = Precompiled(spec.precompiled_charsmap) if spec.precompiled_charsmap else None
     words_of = partial(_words, normalizer=normalizer, as_suffix=trainer.treat_whitespace_as_suffix)
-    # A line may be cut before each space, with the same words, if the map of characters may
+    # Lines may be cut before each space, without other words, if the parts, normalized one by one, give the same text
     in_parts = normalizer is None or bool(normalizer.way(Way()).apart)
     source = Source.of(files, separator="\n", storage_options=storage_options)
     working: dict[str, Any] = {"threads": run.threads, "memory": run.memory}
@@ -100,12 +100,12 @@ def train_model(
 
 
 def _words(pieces: Pieces, normalizer: Precompiled | None, *, as_suffix: bool) -> Pieces:
-    """Cuts lines into words at spaces, each of which gets a `▁`, and at each `▁` of the text: before, or else after."""
+    """Cuts lines at spaces into words, each with a `▁` before it (as_suffix: after), and cuts at a text's own `▁`."""
     if normalizer is not None:
         pieces = normalizer.apply(pieces)
     pieces = pieces.without_empty()
     data, first = pieces.data, int(pieces.start[0]) if pieces.n_pieces else 0
-    # Pieces follow each other without gaps: words are runs without spaces that don't reach across their edges
+    # Pieces follow each other without gaps. A word is a run without spaces that stays in one piece
     is_text = data[first : pieces.end[-1] if pieces.n_pieces else 0] != ord(" ")
     begins, ends = is_text.copy(), is_text.copy()
     begins[1:] &= ~is_text[:-1]
@@ -117,7 +117,7 @@ def _words(pieces: Pieces, normalizer: Precompiled | None, *, as_suffix: bool) -
     has_mark = _MARK in data.tobytes()
     pieces = regroup(pieces, start, np.flatnonzero(ends) + (first + 1), rows)
     pieces = rewrite(pieces, {}, _MARK, np.ones(len(start), bool))
-    if as_suffix:  # each word then begins after its own mark, and ends after that of the next word
+    if as_suffix:  # moves each word by one mark: it begins after its own mark, and ends after that of the next word
         data = np.concatenate([pieces.data, np.frombuffer(_MARK, np.uint8)])
         pieces = pieces._replace(data=data, start=pieces.start + len(_MARK), end=pieces.end + len(_MARK))
     if not has_mark:

@@ -94,10 +94,10 @@ class Cells:
         """Makes counters from the result of `as_counts`, or from the sum of several such results."""
         cells = cls(CELL_BITS)
         if len(counts) and not (np.diff(counts.offsets) == 4).all():
-            raise ValueError("expected counts of neighbouring tokens, of Tokenizer.count_pairs, got counts of words")
+            raise ValueError("expected counts of neighbouring tokens (superwords.count_pairs), got counts of words")
         at = np.ascontiguousarray(counts.data).view(np.uint32)
         if at.max(initial=0) >= len(cells.counts):
-            raise ValueError(f"expected counts of {len(cells.counts):,} cells, of Tokenizer.count_pairs")
+            raise ValueError(f"expected counts of {len(cells.counts):,} cells, of superwords.count_pairs")
         cells.counts[at] = np.minimum(counts.counts, 2**32 - 1)
         return cells
 

@@ -4,12 +4,14 @@ Jinja's own sandbox keeps a template from Python's objects, and limits `range` t
 makes longer is not limited there: loops in loops, macros that call themselves, `"a" * 10**10`, `ljust`, `%`, `~`. Here
 each turn of a loop, call and filter counts as steps, and the number of steps is limited; the length of a text or list
 is checked before it is made. The limits don't depend on time, so that a template renders the same everywhere. What a
-template can still do: hold some thousand texts of the largest size at once.
+template can still do: hold some thousand texts of the largest size at once, and compare for ever two lists whose items
+are lists of the same two lists, and so on.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +32,11 @@ _MOST_BITS = 1 << 16  # of a whole number
 _state = threading.local()
 _WIDE = {*"ljust rjust center zfill expandtabs indent wordwrap batch slice tojson filesizeformat".split()}
 """Filters, and methods of a text, whose arguments that are whole numbers say how long the result becomes."""
+_NOT_WRITTEN = {
+    *"abs attr batch count d default dictsort first float groupby int items join last length list map max min".split(),
+    *"random reject rejectattr reverse round select selectattr slice sort sum unique".split(),
+}
+"""Filters that make no text of their value; each other filter may."""
 
 
 def begin() -> None:
@@ -52,16 +59,32 @@ def _length(value: Any) -> int:
     return len(value) if isinstance(value, str | list | tuple) else 0
 
 
+def _written(value: Any) -> int:
+    """Returns about how many characters `str` makes of a value; each item of a list or dict is a step."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, int):
+        return value.bit_length() // 3
+    total = 0
+    if isinstance(value, list | tuple | set | dict):
+        for item in itertools.chain(value, value.values() if isinstance(value, dict) else ()):
+            _step()
+            total += _written(item) + 2
+            _allow(total)  # of lists of the same list, it would take long to count all
+    return total
+
+
 def _check_widths(values: Iterable[Any], times: int = 1) -> None:
     _allow(max((abs(value) for value in values if isinstance(value, int)), default=0) * times)
 
 
 def _check_format(text: Any, values: Iterable[Any]) -> None:
-    """Checks the widths in a text with `%5d` or `{:>5}`, and those that values give (`%*d`, `{:{}}`)."""
-    _allow(max(map(int, re.findall(r"\d{8,}", str(text)[:10_000_000])), default=0))
-    if re.search(r"%[-+ #0]*\*|\.\*|:[^{}]*\{", str(text)):
+    """Checks the widths in a text with `%5d` or `{:>5}`, and what it writes of values (`%*d`, `{:{}}`, `{0}{0}`)."""
+    text, values = str(text), [*values]
+    _allow(max(map(int, re.findall(r"\d{8,}", text[:10_000_000])), default=0))
+    if re.search(r"%[-+ #0]*\*|\.\*|:[^{}]*\{", text):
         _check_widths(values)
-    _allow(_length(text) + sum(map(_length, values)))
+    _allow(len(text) + (text.count("{") + text.count("%")) * max(map(_written, values), default=0))
 
 
 def _counted(items: Iterable[Any]) -> Iterator[Any]:
@@ -81,17 +104,37 @@ def _check(name: str, given: Sequence[Any]) -> None:
     elif name == "replace" and len(given) > 2:
         text, old, new = map(str, given[:3])
         _allow(len(text) + text.count(old) * max(len(new) - len(old), 0))
-    elif name == "join" and isinstance(given[0], list | tuple):
-        _allow(sum(map(_length, given[0])) + len(given[0]) * (_length(given[1]) if len(given) > 1 else 0))
+    elif name in ("join", "sum") and isinstance(given[0], list | tuple):
+        _allow(sum(map(_written, given[0])) + len(given[0]) * (_length(given[1]) if len(given) > 1 else 0))
+
+
+def _with_lists(args: Sequence[Any]) -> list[Any]:
+    """Makes lists of iterators, so that their items can be looked at before they are joined."""
+    return [[*_counted(each)] if isinstance(each, Iterator) else each for each in args]
+
+
+def _checked(value: Any) -> Any:
+    """Returns the value, of which a text is made next."""
+    if not isinstance(value, str):
+        _allow(_written(value))
+    return value
 
 
 def _of_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    n_before = int(hasattr(function, "jinja_pass_arg"))  # arguments before the value
+
     @functools.wraps(function)
     def checked(*args: Any, **options: Any) -> Any:
         _step()
-        given = [*args, *options.values()]
-        _check(name, given[1:] if hasattr(function, "jinja_pass_arg") else given)
-        return function(*args, **options)
+        if name == "join":
+            args = (*args[:n_before], *_with_lists(args[n_before:]))
+        given = [*args[n_before:], *options.values()]
+        if name not in _NOT_WRITTEN:
+            _checked(given[0])
+        _check(name, given)
+        result = function(*args, **options)
+        _allow(_length(result))  # filters such as `urlencode` make it a few times as long
+        return result
 
     return checked
 
@@ -115,13 +158,13 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "+", "%"})
 
     def __init__(self, joined: Callable[[Iterable[str]], str], **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(finalize=_checked, **options)
         self._joined = joined
         self.globals.pop("lipsum", None)
 
     def concat(self, parts: Iterable[Any]) -> str:  # type: ignore[override]  # Jinja has a function there
         """Joins values as texts: the operands of `~`, or all that a template writes."""
-        texts = [*map(str, parts)]
+        texts = [part if type(part) is str else str(_checked(part)) for part in parts]
         _allow(sum(map(len, texts)))
         return self._joined(texts)
 
@@ -140,9 +183,14 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         """Calls an object for a template."""
         _step(_OF_CALL)
         text, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
-        if isinstance(text, str) and name != "format":
-            _check(name, [*args, text] if name == "join" else [text, *args, *kwargs.values()])
-        return super().call(__context, __obj, *args, **kwargs)
+        if isinstance(text, str) and name == "join":
+            args = (*_with_lists(args),)
+            _check(name, [*args, text])
+        elif isinstance(text, str) and name != "format":
+            _check(name, [text, *args, *kwargs.values()])
+        result = super().call(__context, __obj, *args, **kwargs)
+        _allow(_length(result))
+        return result
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Returns the function that the sandbox calls instead of `str.format`; None if `value` is not `str.format`."""
@@ -160,7 +208,8 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Computes `*`, `**`, `+` or `%`."""
         if operator == "%" and isinstance(left, str):
-            _check_format(left, right if isinstance(right, tuple) else (right,))
+            by_name = isinstance(right, dict) and "%(" in left
+            _check_format(left, right if isinstance(right, tuple) else right.values() if by_name else (right,))
         elif operator == "+":
             _allow(_length(left) + _length(right))
         elif isinstance(left, int) and isinstance(right, int) and operator in ("*", "**"):

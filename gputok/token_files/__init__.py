@@ -1,3 +1,3 @@
-"""Files of the ids of a corpus."""
+"""Writes, reads and joins files that hold the token ids of an encoded corpus."""
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _FIELDS |= dict.fromkeys(("documents", "tokens", "bytes_in", "bytes_out"), int)
 
 
 class FileFacts(NamedTuple):
-    """A file, and what it must be."""
+    """A file, and the size and checksum that it must have."""
 
     name: str  # in the folder of the manifest
     bytes: int  # the size
@@ -41,7 +41,7 @@ class FileFacts(NamedTuple):
 
 
 class Manifest:
-    """A manifest that was read: `content` is the JSON object of the file `path`; a ValueError names the wrong field."""
+    """Reads the manifest `path`; `content` is its JSON object. Raises ValueError, which names the wrong field."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path, content = path, read_object(path)

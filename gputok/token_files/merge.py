@@ -25,16 +25,16 @@ def merge_tokens(
 ) -> Written:
     """Joins files of ids of any format into one output, in the order of the inputs; ids are copied, not decoded.
 
-    Several processes can encode one corpus: each its own `gputok.corpus.parts`, or, in an engine, Arrow batches by
-    `Tokenizer.corpus_encoder`, which the engine writes to Parquet. The documents keep the begin and end tokens that
-    they have. An interrupted run resumes.
+    So several processes can encode one corpus: each encodes some of the `gputok.corpus.parts`; or an engine such as
+    Spark encodes Arrow batches by `Tokenizer.corpus_encoder` and writes Parquet. The documents keep the begin and end
+    tokens that they have. An interrupted run resumes.
 
     Args:
         inputs: outputs of `Tokenizer.encode_corpus`, or what else `open_tokens` opens.
         output: the path or URL to write to.
         storage_options: of the file system of URLs, see `gputok.files.locations`.
         options: what the files are like (`FileOptions`). If neither `format` nor the ending of `output` names a format,
-            it is that of the inputs; so is the length of blocks. Documents are shuffled in each new file.
+            the inputs' format is taken; without `sequence_length`, theirs. `shuffle` is for each new file.
 
     Returns:
         How many documents and ids there are, and how many bytes of text they were made of (0: not known).
@@ -98,7 +98,7 @@ def _layout(output: str | os.PathLike[str], opened: list[TokenFiles], vocab_size
     lengths = {files.manifest.content.get("sequence_length") if files.manifest else None for files in opened}
     if options.get("sequence_length") is None and len(lengths) == 1 and FORMATS[form].takes_blocks:
         options = {**options, "sequence_length": lengths.pop()}
-    if not isinstance(vocab_size, int):  # no manifest tells it, but the ids do
+    if not isinstance(vocab_size, int):  # no manifest says how large the vocabulary is, so the largest id decides
         each = (batch.ids for files in opened for batch in files.batches())
         vocab_size = 1 + max((int(ids.max()) for ids in each if len(ids)), default=0)
     return layout_of(output, vocab_size, **{**options, "format": form})

@@ -58,8 +58,8 @@ class Written(NamedTuple):
 
     Attributes:
         n_documents: documents of the corpus.
-        n_new_documents: those of this run; fewer if it resumed an interrupted one.
-        n_ids: ids of these.
+        n_new_documents: documents that this run encoded: fewer if it resumed an interrupted run.
+        n_ids: ids of the new documents.
         n_unknown: how many of these ids stand for text that the vocabulary lacks.
         n_bytes: UTF-8 of all documents, or 0 if an earlier run had encoded all of them.
         n_stored: documents in the files, or blocks of `sequence_length` ids. Fewer than `n_documents` if some have no
@@ -77,7 +77,7 @@ class Written(NamedTuple):
 
 
 class FileOptions(TypedDict, total=False):
-    """What files of ids are like: keyword arguments of all that writes them. All may be left out.
+    """What files of ids are like: keyword arguments of all functions that write them. All may be left out.
 
     Attributes:
         format: what to write: "npy", "bin", "arrow", "parquet", "megatron", "datatrove", "nanogpt", "llmc", "mds",
@@ -88,7 +88,7 @@ class FileOptions(TypedDict, total=False):
         shuffle: the seed of the order of the documents in each file, `numpy.random.default_rng(seed).permutation`;
             None: the order of the corpus.
         dtype: the dtype of the ids; None: by the format's own rule.
-        sequence_length: ids of a block; blocks are stored, not documents ("mds"): documents are joined, and cut.
+        sequence_length: ids of a block; documents are joined, then cut into blocks, which are stored instead ("mds").
     """
 
     format: FileFormat | None
@@ -141,7 +141,7 @@ def _dtype_of(form: TokenFormat, vocab_size: int, dtype: Any) -> np.dtype[Any]:
         if dtype is not None:
             stored = " or ".join(form.dtypes)
             raise ValueError(f"dtype={found.name}: the format {form.name} stores {stored}, no other dtype")
-        found = np.dtype(form.dtypes[-1])  # the widest, which the vocabulary doesn't fit
+        found = np.dtype(form.dtypes[-1])  # the widest dtype of the format, too narrow: the error below names it
     if vocab_size - 1 > np.iinfo(found).max:
         not_in = f"which does not fit in {found.name}; choose another {'format' if dtype is None else 'dtype'}"
         raise ValueError(f"format {form.name}: the largest id of the tokenizer is {vocab_size - 1:,}, {not_in}")
@@ -149,7 +149,7 @@ def _dtype_of(form: TokenFormat, vocab_size: int, dtype: Any) -> np.dtype[Any]:
 
 
 def names(path: str | os.PathLike[str], layout: Layout) -> list[str]:
-    """Returns the paths or URLs of the files that `write` makes: of the first shard, and of those that there are.
+    """Returns the paths or URLs of files that `write` makes: of the first shard, and of each that exists (locally).
 
     >>> names("s3://bucket/ids.npy", layout_of("ids.npy", 300))[:2]
     ['s3://bucket/ids.npy', 's3://bucket/ids.npy.rows.npy']
@@ -185,12 +185,12 @@ def write(
 
     batches: called at most once, with the number of documents that an interrupted run wrote; returns the batches after
     these. fingerprint: a hash of everything that the ids depend on: tokenizer, source, options. tokenizer: what the
-    manifest says of it. n_bytes: called at the end; tells how many bytes of text the documents had. threads: this one
-    is among them. Raises ValueError if the format can't store a document; OSError if the files cannot be written.
+    manifest says of it. n_bytes: called at the end; tells how many bytes of text the documents had. threads: how many
+    work, the caller's included. Raises ValueError if the format can't store a document; OSError if writing fails.
     """
     name = os.fspath(path)
     fingerprint = f"{fingerprint} {layout.format.name} {layout[1:]}"
-    if layout.format.name in ("arrow", "parquet"):  # now, not after the work
+    if layout.format.name in ("arrow", "parquet"):  # a missing PyArrow is an error now, not after hours of encoding
         with needed_for(f"{name}: writing .{layout.format.name} files"):
             import pyarrow as pa  # noqa: F401
 
@@ -379,7 +379,7 @@ def _manifest_of(path: pathlib.Path) -> pathlib.Path | None:
         if len(found) > 1:
             raise ValueError(f"{path}: has {len(found)} outputs; name one, such as {found[0]}")
         return found[0] if found else None
-    # The name as a format takes it, such as PREFIX for PREFIX.npy
+    # A manifest has the main name of its output (`output_name`), such as PREFIX.npy if `path` is PREFIX
     names = {form.output_name(path.name) for form in FORMATS.values()}
     found = [path.with_name(manifest_name(name, False)) for name in sorted(names)]
     found = [manifest for manifest in found if manifest.is_file()]
@@ -387,7 +387,7 @@ def _manifest_of(path: pathlib.Path) -> pathlib.Path | None:
         raise ValueError(f"{path}: names {len(found)} outputs; name one, such as {found[0]}")
     if not path.is_file():
         return found[0] if found else None
-    # A shard, or one of the files of a prefix
+    # The file may be one of several shards, or lie beside a file of ids
     of_shard = (one for one in manifests_in(path.parent) if any(f.name == path.name for f in Manifest(one).files))
     return next(of_shard, None)
 
@@ -395,7 +395,7 @@ def _manifest_of(path: pathlib.Path) -> pathlib.Path | None:
 def _download(url: str, folder: pathlib.Path, format: str | None, storage_options: StorageOptions) -> pathlib.Path:
     """Copies an output to a folder; returns the path to open there."""
     parent, _, last = url.rpartition("/")
-    # The name as a format takes it, such as PREFIX for PREFIX.npy
+    # A manifest has the main name of its output, as in `_manifest_of`
     others = sorted({form.output_name(last) for form in FORMATS.values()} - {last})
     names = [(parent, manifest_name(name, False)) for name in (last, *others)]
     for parent_url, manifest in (*names[:1], (url, INSIDE), *names[1:]):

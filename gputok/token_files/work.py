@@ -7,11 +7,11 @@ The folder `.NAME.part` lies beside the output, and holds:
 | `run.json`                  | a checksum, the fingerprint of the run, and what is known of each finished shard |
 | `ids-00003`                 | ids of shard 3: the bytes that its format keeps free, then ids                 |
 | `ends-00003`                | int64, the end of each document in these ids                                   |
-| `rest-00003`                | ids of the shard before that filled no block, if blocks are written            |
+| `rest-00003`                | if blocks are written: the last ids of shard 2, which did not fill a block     |
 | other names                 | files of finished shards, under their final names                              |
 
-A kill at any moment loses no finished document: ids are written before the end of their document, a shard is made again
-from both until `run.json` knows it, and files are renamed only when all are finished.
+A kill at any moment loses no finished document: a document's ids are written before its end; until `run.json` lists a
+shard, its files are made again from ids and ends; and files get their final names only when all are finished.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MOST_BYTES = 255  # of a name, in most file systems
 
 
 class Layout(NamedTuple):
-    """Checked `FileOptions`. Without `shard_tokens`, there is one shard, or the format says how large it is."""
+    """Checked `FileOptions`. Without `shard_tokens`, there is one shard, unless the format has a size of shards."""
 
     format: base.TokenFormat
     dtype: np.dtype[Any]
@@ -73,7 +73,7 @@ class Output:
         if self.is_folder and self.folder.exists() and not self.folder.is_dir():
             raise FileExistsError(errno.EEXIST, "is a file, but a folder is to be written", str(path))
         if not self.is_folder and self.data_name(0) == self.name:
-            # A link to the only file of ids: the file that the link points to is replaced
+            # If the only file of ids is to replace a link, it replaces the file that the link points to
             self._base = real_target(path.with_name(self.name))
         else:
             self._base = self.folder if self.is_folder else pathlib.Path(os.path.realpath(path.parent), self.name)
@@ -92,18 +92,18 @@ class Output:
         return self.folder / manifest_name(self.name, self.is_folder)
 
     def final(self, name: str) -> pathlib.Path:
-        """Returns where a file is to stand: if the user chose the name, where a link of this name points to."""
+        """Returns the final path of a file; if the user chose its name, and a link has it, where the link points to."""
         path = self.folder / name
         return real_target(path, follow=not self.is_folder and name == self.path.name)
 
     def owns(self, form: base.TokenFormat, name: str) -> bool:
-        """Says whether an output of this path, in some layout of a format, can have a file of this name."""
+        """Returns True if an output of this path can have a file of this name, in a format with any layout."""
         stem, numbers = form.stem(self.name), map(int, re.findall(r"\d{1,9}", name))
         data = [form.data_name(stem, *how) for how in itertools.product((None, *numbers), (False, True))]
         return name in {form.index, *data, *(other for each in data for other in form.beside(each))}
 
     def names(self) -> list[str]:
-        """Returns the paths of files that will be written, as far as they are known, and of those that there are."""
+        """Returns the paths of files that will be written: of the first shard, and of each that exists already."""
         form, names = self.layout.format, []
         for number in itertools.count():
             name = self.data_name(number)
@@ -123,7 +123,7 @@ class Output:
 
 
 class Work:
-    """An open work folder; the work of another fingerprint is thrown away. The arguments are those of `write`."""
+    """An open work folder; files of a run with another fingerprint are removed. The arguments are those of `write`."""
 
     def __init__(self, output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> None:
         self._output, self._layout, self._form = output, output.layout, output.layout.format
@@ -140,7 +140,7 @@ class Work:
         self._remove_leftovers()
 
     def _read_run(self) -> dict[str, Any] | None:
-        """Reads `run.json`; None: there is none of this run, it is damaged, or its files are not those it lists."""
+        """Reads `run.json`; None: it is missing, damaged or of another run, or files that it lists are not there."""
         file = reopened(self._folder / _RUN)
         if file is None:
             return None
@@ -153,7 +153,7 @@ class Work:
             for file in shard["files"]:
                 work, name = file["work"], file["name"]
                 if pathlib.PurePath(work).name != work or not self._output.owns(self._form, name):
-                    return None  # another program wrote that
+                    return None  # gputok gives no such names, so another program wrote `run.json`
                 path = self._folder / work
                 if not os.path.lexists(path) and run["complete"]:
                     path = self._output.final(name)
@@ -181,7 +181,7 @@ class Work:
         return sum(shard["stored"] for shard in self._shards)
 
     def _remove_leftovers(self) -> None:
-        """Removes what finished shards were made of."""
+        """Removes the files that finished shards were made from."""
         kept = {file["work"] for shard in self._shards for file in shard["files"]} | {_RUN}
         number = f"{len(self._shards):05d}"
         kept |= {f"{kind}-{number}" for kind in ("ids", "ends", "rest")}
@@ -202,13 +202,13 @@ class Work:
             self._sum_later(file for shard in self._shards for file in shard["files"] if not file["sha256"])
             for batch in batches(part.first_document + part.n_documents):
                 part = self._add(part, batch)
-            # No documents are a shard too, if there is no other
+            # A corpus without documents gets a shard without documents
             if part.n_documents or not self._shards:
                 self._finish(part)
         finally:
             try:
                 part.close()
-                for call in self._sums:  # also if the run is interrupted: the next one notices a shard that was changed
+                for call in self._sums:  # even if interrupted: later, a file may have changed unnoticed
                     call.result()
                 if self._sums:
                     self._save()
@@ -322,7 +322,8 @@ class Work:
     def publish(self) -> list[pathlib.Path]:
         """Gives all files their final names, and removes the work folder; returns the files, the manifest last.
 
-        First, what an older run left under these names goes: no file is better than one with the rows of another.
+        Files of an older run with these names are removed first: a kill may leave no file, which is better than new ids
+        beside old rows.
         """
         output, written = self._output, [file for shard in self._shards for file in shard["files"]]
         if output.is_folder:
@@ -373,7 +374,7 @@ class Work:
         try:
             os.replace(source, target)
         except OSError as error:
-            if error.errno != errno.EXDEV:  # a link to another disk
+            if error.errno != errno.EXDEV:  # EXDEV: the user's link points to another disk, so the file is copied there
                 raise
             with replacing(target, follow=False) as temporary:
                 shutil.copyfile(source, temporary)
@@ -425,7 +426,7 @@ class _Part:
         self._ends.seek(0)
         ends = np.fromfile(self._ends, np.int64, self._ends_path.stat().st_size // 8)
         kept = (np.diff(ends, prepend=0) >= 0) & (ends >= 0) & (ends <= n_written)
-        # After a crash of the machine, any bytes may be there
+        # After a crash of the machine, `ends` may have any values. The first wrong one ends what is kept
         n_documents = len(ends) if kept.all() else int(kept.argmin())
         n_ids = int(ends[n_documents - 1]) if n_documents else 0
         self._ends.truncate(8 * n_documents)
@@ -437,7 +438,7 @@ class _Part:
     def add(self, ids: Array, rows: Positions) -> None:
         """Adds the documents ids[rows[i]:rows[i + 1]]."""
         ends = rows[1:] + (self.n_ids - rows[0])
-        # The ids before the ends, so that a recorded end always has its ids
+        # Ids are written before ends, so that for each end in the file, the ids are there
         base.write_all(self._ids, np.ascontiguousarray(ids[rows[0] : rows[-1]]))
         self._ids.flush()
         base.write_all(self._ends, ends)
@@ -459,7 +460,7 @@ class _Part:
 
 @contextlib.contextmanager
 def opened(output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> Iterator[Work]:
-    """Opens or makes a work folder, locked. BlockingIOError: it is in use; NotADirectoryError: no folder."""
+    """Opens or makes a work folder, and locks it; BlockingIOError: it is in use; NotADirectoryError: it is a file."""
     folder = output.work
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
@@ -470,7 +471,7 @@ def opened(output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> Itera
 
 
 def _digest(text: bytes) -> bytes:
-    """The first line of `run.json`: the checksum of the rest, so that a damaged file is not believed."""
+    """Returns the first line of `run.json`: a checksum of the other lines, by which a damaged file is noticed."""
     return hashlib.sha256(text).hexdigest().encode()
 
 

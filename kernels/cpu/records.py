@@ -13,7 +13,7 @@ from gputok.kernels.cpu.primitives.constants import U0, U1, U2
 from gputok.kernels.cpu.primitives.memory import copy, store_u32, view
 from gputok.kernels.signatures import boolean, i64
 
-_LONGEST_HEAD = 12  # bytes, with those that a store writes beyond it
+_LONGEST_HEAD = 12  # bytes of a head, and those that the store of its last number writes beyond it
 _LONGEST_LINE = 4 * 19 + 6  # bytes of text: four numbers of int64, and what stands between and after them
 
 
@@ -58,14 +58,14 @@ def mds_samples(rows: np.ndarray, ids: np.ndarray, itemsize: int) -> np.ndarray:
 @kernel(i64, i64, i64, i64, i64)
 def _mds_samples(rows, n_documents, itemsize, ids, samples):
     rows, ids, samples = view(rows, np.int64), view(ids, np.uint8), view(samples, np.uint8)
-    at = 0  # of documents before i, a sample has at most its ids and _LONGEST_HEAD bytes
+    at = 0  # at most the bytes of the ids of documents before i, and _LONGEST_HEAD for each of these documents
     for i in range(n_documents):
         n_ids = rows[i + 1] - rows[i]
         if n_ids == 0:
             continue
         width, n_bytes = _width(n_ids), n_ids * itemsize
         store_u32(samples, at, np.uint32(1 + width + n_bytes))
-        samples[at + 4] = np.uint8(4 | width >> 1)  # one axis, and the logarithm of its width
+        samples[at + 4] = np.uint8(4 | width >> 1)  # one axis, and log2 of the bytes of its length
         store_u32(samples, at + 5, np.uint32(n_ids))
         copy(samples, at + 5 + width, ids, (rows[i] - rows[0]) * itemsize, n_bytes)
         at += 5 + width + n_bytes

@@ -73,7 +73,7 @@ def rewrite_pieces(data, pieces, table, origin):
         offsets[i + 1] = offsets[i] + size
 
     total = offsets[n_pieces]
-    # Every replacement, an empty one as well, is stored as four bytes
+    # Each replacement, even an empty one, is stored as four bytes, of which the next one overwrites what is too much
     rewritten = np.empty(total + 4, np.uint8)
     n_aligned = total if is_given(old_start) else 0
     from_start, from_end = np.empty(n_aligned, np.int32), np.empty(n_aligned, np.int32)

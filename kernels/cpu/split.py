@@ -52,7 +52,7 @@ def find_words(data: np.ndarray, offsets: np.ndarray, automaton: Walk) -> np.nda
 
 
 def find_cuts(data: np.ndarray, offsets: np.ndarray, automaton: Walk) -> np.ndarray:
-    """Like `find_words`: uint8[], the bits of `cut_bits`."""
+    """Like `find_words`, but the result has a bit for each byte where a word begins, as `cut_bits` has: uint8[]."""
     start, stop = int(offsets[0]), int(offsets[-1])
     cuts = np.zeros(_cut_bytes(stop - start), np.uint8)
     if start < stop:
@@ -78,7 +78,7 @@ def _cut_bytes(n_bytes: int) -> int:
 
 @kernel(i64, i64, i64, i64, i64, Walk, u8[:])
 def _find_cuts(data, offsets, document, start, stop, walk, cuts):
-    """Sets the bits of `cuts`, which has room for those of the bytes start:stop."""
+    """Sets the bit of each byte of start:stop where a word begins in `cuts`, which has room for all of these bytes."""
     data, offsets, bits, first = view(data, np.uint8), view(offsets, np.int64), view(cuts), start
     views_of_walk, (n_block, text, codes, bounds) = as_views(walk), block_room()
     while start < stop:
@@ -88,7 +88,7 @@ def _find_cuts(data, offsets, document, start, stop, walk, cuts):
         if copied == 0:
             n_block, text, codes, bounds = block_room(2 * n_block)
             continue
-        # From an index in the block to one in the text, which has no ends of documents
+        # From an index in the block to one in the text, which has no END_OF_TEXT after documents
         shift = np.uint64(start - first)
         for i in range(n_words):
             begin = np.uint64(bounds[i])
@@ -138,7 +138,7 @@ def _match_end(data, p, stop, classes, delta, accept, columns):
 
 @kernel(inline=True)
 def _gap_end(data, p, stop, classes, delta, accept):
-    """Passes the character at p, and the characters after it that can't begin a match; p is stop: returns stop + 1."""
+    """Passes the character at p, and those after it that can't begin a match; returns stop + 1 if p is `stop`."""
     while p < stop:
         p += width(data[p])
         if p == stop:
@@ -151,7 +151,7 @@ def _gap_end(data, p, stop, classes, delta, accept):
 
 @kernel(inline=True)
 def _add_word(starts, ends, n, begin, end, flag, rule):
-    """Writes a word whose last span is of the kind `flag`, unless the rule drops it; returns the number of words."""
+    """Writes a word whose last span is a gap (flag 0) or match (1), unless `rule` drops it; returns the word count."""
     if begin < end + (flag & rule >> 6) and not rule >> (4 + flag) & 1:
         starts[n] = begin
         ends[n] = end

@@ -1,8 +1,8 @@
 """Packing the texts of a list as UTF-8, read where Python keeps them, while other threads run.
 
 A kernel reads the headers of the objects: a list has the address of the addresses of its items, and a str its length,
-how wide its characters are, and then, in one piece, the characters. Python says no more about it than what `_layout`
-finds out on this interpreter. A list that no other thread knows keeps its texts alive, and a str never changes.
+how wide its characters are, and then, in one piece, the characters. Where these lie is not part of Python's API, so
+`_layout` tests it on this interpreter. A list that no other thread knows keeps its texts alive; a str never changes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gputok.kernels.signatures import NamedTuple, i64
 
 # Bits of the state of a str, when it is shifted by `ObjectLayout.shift`
 _WIDTH, _COMPACT, _ASCII = (np.uint64(7), np.uint64(8), np.uint64(16))
-_AHEAD = 8  # texts whose headers are on the way
+_AHEAD = 8  # how many texts ahead a header is prefetched
 _ABOVE_ASCII_OF_4 = np.uint64(0xFF80FF80FF80FF80)
 _EVERY_OTHER_16 = np.uint64(0x0000FFFF0000FFFF)
 
@@ -42,7 +42,7 @@ class ObjectLayout(NamedTuple):
 def pack_texts(texts: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
     """Packs the texts of a list that no other thread knows: uint8[total], offsets int64[n + 1].
 
-    None: an item is no str (a subclass is none), or has a lone surrogate, or this Python keeps texts in an unknown way.
+    None: the list is empty, an item's class isn't str itself, or one has a lone surrogate, or `_layout` finds none.
     """
     layout, n = _layout(), len(texts)
     if layout is None or not n:
@@ -86,7 +86,7 @@ def _layout() -> ObjectLayout | None:
 
 @kernel(inline=True)
 def _characters(text, layout):
-    """Where the characters of a str begin; their number, their width (0: it can't be read), and if they are ASCII."""
+    """(address, number, bytes) of the characters of a str, and whether all are ASCII; 0 bytes: it can't be read."""
     # Each object has a class; a str has all that is read after that
     head = view((text, np.uint64(layout.ascii)), np.uint8)
     if load_u64(head, np.uint64(layout.type)) != np.uint64(layout.str_type):
@@ -106,7 +106,7 @@ def _ask_ahead(items, i, n, layout):
 
 @kernel(i64, i64, ObjectLayout, i64)
 def _measure(items, n, layout, offsets):
-    """Writes where the texts at n addresses begin, and the last ends; returns the first that can't be packed, or n."""
+    """Writes where each of n texts begins in UTF-8, and the last ends; returns the first that can't be packed, or n."""
     items, offsets = view((np.uint64(items), np.uint64(8 * n)), np.uint64), view(offsets, np.int64)
     at = U0
     offsets[0] = 0

@@ -1,8 +1,8 @@
-"""Training parity-aware BPE: each step merges the most frequent pair of the language that is worst off.
+"""Training parity-aware BPE: each step merges the most frequent pair of the language that is worst off (`_choose`).
 
-The source is Foroutan et al., "Parity-Aware Byte-Pair Encoding", 2025, arXiv:2508.04796; `reference.train_parity_bpe`
-is the definition. Each language has its own words, pairs and queue, and one more queue has the sums of all languages.
-The development words of a language are one more language, which is merged but never chosen.
+The source is Foroutan et al., "Parity-Aware Byte-Pair Encoding", 2025, arXiv:2508.04796; the definition is
+`tests/reference/train_parity_bpe.py`. Each of the n languages has its own words, pairs and queue, and queue 2 * n has
+the sums of all languages. The development words of language i are language n + i, which is merged but never chosen.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from gputok.kernels.cpu.primitives.memory import owned, view
 from gputok.kernels.cpu.train_bpe import known
 from gputok.kernels.signatures import Bools, F64s, I64s, NamedTuple, boolean, i64
 
-_TOKEN_BITS, _LANGUAGE_BITS = 24, 15  # a key has a language, left and right
+_TOKEN_BITS, _LANGUAGE_BITS = 24, 15  # the key of a pair has its language, left and right token
 _TOKEN = (1 << _TOKEN_BITS) - 1
 
 
 class _Balance(NamedTuple):
     languages: I64s  # int64[words]
-    visited: I64s  # int64[words], the last step that merged in it
+    visited: I64s  # int64[words], the number of merges after the last step that merged in each word
     total: F64s  # float64[languages], number of symbols of the texts to balance
     first: F64s  # float64[languages], the same before any merge
     ratio: F64s  # float64[languages], target compressions; empty: the language with the most symbols is worst off
@@ -73,7 +73,7 @@ def _queue_born(at, root, pairs, births, entries, pool, text, text_end):
 
 @kernel
 def _best_pair(at, root, pairs, entries, text, text_end, queue, least):
-    """The first pair of a queue, or -1. Counts that have fallen are corrected; only the last entry of a pair counts."""
+    """The first pair of a queue, or -1. Counts that have fallen are corrected; of a pair only the last entry counts."""
     context = owned(entries), owned(pairs), (owned(text), view(text_end))
     while root[queue] >= 0:
         entry = known.pop(root, queue, _before, context)
@@ -89,7 +89,7 @@ def _best_pair(at, root, pairs, entries, text, text_end, queue, least):
 
 @kernel
 def _choose(at, balance):
-    """Chooses the language that is worst off, unless it was chosen too often of late."""
+    """Chooses the language with the most symbols, or the least compression for its target, unless it must wait."""
     _, _, total, first, ratio, exhausted, recent, chosen, waiting, threshold = balance
     n, window = len(total), len(recent)
     waiting[:] = False
@@ -120,7 +120,7 @@ def _choose(at, balance):
 
 @kernel(inline=True)
 def _changed(context, left, right, sign):
-    """Changes the count of a pair by an occurrence in a word, also in the sum of all languages if `to_all` is not 0."""
+    """Adds (sign 1) or removes (-1) an occurrence of a pair in a word; if to_all > 0, also in the sum of languages."""
     at, tables, language, word, weight, to_all = context
     key = _key(language, left, right)
     known.change(at, tables, key, sign * weight, word, sign > 0)
@@ -244,7 +244,7 @@ def train_parity_bpe(
         raise OverflowError(f"{n:,} languages: at most {(1 << _LANGUAGE_BITS - 1) - 1:,} are possible")
     words, grown = known.begun(symbols, offsets, counts, tokens, token_offsets, limits.prefix, ids, 2 * n + 1)
     balanced = (languages >= n) == limits.dev
-    # Ints if empty
+    # np.bincount returns ints if no word is balanced
     total = np.bincount(languages[balanced] % n, (words.size * counts)[balanced], n).astype(np.float64)
     balance = _Balance(
         languages=languages,
@@ -264,7 +264,7 @@ def train_parity_bpe(
         grown = _count_pairs(words, grown, balance, begin, end, limits.global_merges > 0)
         if progress is not None:
             progress(0, limits.merges)
-    grown = grown._replace(births=np.empty(0, np.int64))  # merges have fewer
+    grown = grown._replace(births=np.empty(0, np.int64))  # merging makes fewer births than counting has made
     most = limits.merges, limits.global_merges, max(1, limits.min_frequency), limits.max_token_length
     done = False
     while not done:

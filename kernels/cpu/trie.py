@@ -26,7 +26,7 @@ def follow(edges, mask, node, byte):
         if there == key:
             value = edges[at << U1 | U1]
             return value & LOW32, value >> U32
-        # Not `slot_of`: a free slot has any value in a compiled tokenizer, or one that another thread just writes
+        # Not by `slot_of`: the value of a free slot is arbitrary, or another thread is just writing it
         if there == U0:
             return U0, U0
         at = (at + U1) & mask
@@ -47,7 +47,7 @@ def build_trie(data, offsets, ids):
 
 
 def new_edges(n: int) -> np.ndarray:
-    """The edges of a trie without strings, with room for n: each that differs from all others has a node."""
+    """The edges of a trie without strings, with room for n nodes: n distinct strings need n or more."""
     size = 1024
     while 3 * n > 2 * (size - 1):
         size *= 2
@@ -65,7 +65,7 @@ def grow_trie(
 ) -> tuple[np.ndarray, int]:
     """Adds strings to the edges of a trie, in place while there is room.
 
-    Kernels may read the edges meanwhile: those that heed only smaller ids find the same strings as before.
+    Kernels may read the edges meanwhile: if they ignore strings with the new ids, they find the same as before.
     n_nodes: what was returned with the edges, or ROOT for none; replace: of equal strings the last counts.
     -> edges and n_nodes; n_nodes is -1 if, without `replace`, the trie has one of the strings.
     """
@@ -129,7 +129,7 @@ def children_of(edges, node=ROOT):
 
 
 def prefixes(data, offsets):
-    """Which of the packed strings is data[offsets[i]:p], for each byte p of each string i: int64[n_bytes], or -1."""
+    """For each byte p of each packed string i: which string is data[offsets[i]:p], or -1 for none; int64[n_bytes]."""
     data, offsets = plain(data, np.uint8), plain(offsets, np.int64)
     found = np.empty(len(data), np.int64)
     _prefixes(data, offsets, build_trie(data, offsets, np.arange(len(offsets) - 1)), found)

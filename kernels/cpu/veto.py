@@ -1,7 +1,7 @@
-"""Which pairs may not be merged, because the merged token would have too many words: a test of two traits.
+"""Which pairs may not be merged, because of the words, characters and colons of the merged token (see `kernels.Veto`).
 
-The traits of a token are one number. Those of a merged token follow from those of its parts, so that the strings of
-tokens are read only once, before the first merge. A state without traits (length 0) has no veto.
+What decides that is one number for each token, its *traits*. Those of a merged token follow from those of its parts, so
+the strings of tokens are read only once, before the first merge. An empty array of traits means that there is no veto.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import U1
 from gputok.kernels.signatures import i64, u8, u64
 
-# Fields of a trait: 28 bits for the number of words, 28 for the number of characters, then five flags
+# Fields of the traits: 28 bits for the number of words, 28 for the number of characters, then five flags
 COUNT_BITS = 28
 _BITS = np.uint64(COUNT_BITS)
 _MOST = np.uint64((1 << COUNT_BITS) - 1)
@@ -50,7 +50,7 @@ def put_traits(text: np.ndarray, text_end: np.ndarray, n_tokens: int, veto: Veto
 
 @kernel(u8[:], i64[:], i64, u8[:], u64[:])
 def _find_traits(text, text_end, n_tokens, space, traits):
-    """Writes the traits of the string text[text_end[i]:text_end[i + 1]] of each token; space: how it is written.
+    """Writes the traits of the string text[text_end[i]:text_end[i + 1]] of each token; space: the bytes of a space.
 
     `text_end` bounds the indices into text; `space` is read only as far as the string goes.
     """
@@ -82,7 +82,7 @@ def _find_traits(text, text_end, n_tokens, space, traits):
 
 @kernel(inline=True)
 def _words(left, right):
-    """The number of words of two tokens together, by their traits."""
+    """The number of words of a merged token, by the traits of its parts: a word may go on from one to the other."""
     joined = left & _ENDS_WORD != 0 and right & _BEGINS_WORD != 0
     return (left & _MOST) + (right & _MOST) - (U1 if joined else np.uint64(0))
 

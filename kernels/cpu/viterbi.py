@@ -23,7 +23,7 @@ from gputok.kernels.cpu.trie import ROOT, follow
 from gputok.kernels.signatures import f64, i64, u32, u64
 
 RESET = 100_000.0
-"""As SentencePiece rounds sums (float32): one farther from 0 is subtracted from itself and all that follow."""
+"""When sums are rounded to float32, as in SentencePiece, a sum farther from 0 is subtracted from it and later sums."""
 
 
 def viterbi(data, start, end, tables):
@@ -64,10 +64,10 @@ def longest_word(starts, ends, n_words):
 
 @kernel(inline=True)
 def write_path(data, first, n, options, path, tokens, t):
-    """Writes the tokens of the path that ends at n; arc: the token that ends at a position; origin: where it begins.
+    """Writes the tokens of the path that ends at n to `tokens`, from number t on; returns the number of all tokens now.
 
-    options: of `options_of`; path: origin, arc, and scratch, each int32[n + 1]; tokens: ids, begins, ends. All are
-    views: arrays would be reference-counted at each word.
+    options: of `options_of`; path: by position, where the token that ends there begins, its id, and scratch, each of
+    n + 1 numbers of 32 bits; tokens: ids, begins, ends. All are views: arrays would be reference-counted at each word.
     """
     edges, mask, unk, single, fallback, has_fallback = options
     origin, arc, after = path
@@ -82,7 +82,7 @@ def write_path(data, first, n, options, path, tokens, t):
         if unk >= 0 and id == np.uint32(unk):
             while stop < n and arc[after[stop]] == id:
                 stop = np.int64(after[stop])
-            # All of these characters together may be a token.
+            # These unknown characters together may be a token: `tokenizers` takes it, SentencePiece (`single`) doesn't.
             node, found = np.uint64(ROOT), np.uint64(0)
             q = p
             while not single and q < stop and node:
@@ -140,8 +140,8 @@ def best_tokens(data, first, n, model, best, path, out, t):
     The result is -1 if the word needs an unknown token that the model lacks. model: the result of options_of, the
     scores, and that of the unknown token; best: float64[n + 1], best[0] is 0; path, out: as `write_path` takes them.
 
-    `arcs_of` finds the same arcs in a second copy of this loop: with one loop that calls an inline kernel for each arc,
-    this one took 3 % longer.
+    `arcs_of` has a copy of this loop over arcs: with one loop for both, which calls an inline kernel for each arc, this
+    one took 3 % longer.
     """
     options, scores, unk_score = model
     edges, mask, unk, in_single, _, _ = options
@@ -277,7 +277,7 @@ def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
 def sample_best(arcs, n, tables, alpha, n_best, random, origin, arc):
     """Draws one of the n_best paths with the highest sums."""
     totals = np.empty((n + 1, n_best))
-    # The last arc, and the number of the path to its beginning
+    # The last arc of each path, and the number of the path to the beginning of that arc
     came_by = np.empty((n + 1, n_best, 2), np.int32)
     counts = np.zeros(n + 1, np.int64)
     totals[0, 0], counts[0] = 0.0, 1

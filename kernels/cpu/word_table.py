@@ -5,11 +5,11 @@
                 of a longer word its hash, and LONG << 56 | min(its length, 65,535) << 40 | its index in the arena
     word:       its number, in order of insertion
 
-So most look-ups touch half a cache line, and bytes always decide whether words are equal. Slots are ordered by the
-upper bits of the hash, so that growing a table is one sequential pass.
+LONG is 17. So most look-ups touch half a cache line, and the bytes of two words, not their hashes, decide whether they
+are equal. Slots are ordered by the upper bits of the hash, so that growing a table is one sequential pass.
 
-A block of words is looked up in loops of one step each (keys, hashes, prefetches, comparisons), of which LLVM makes
-vector instructions: on an AMD EPYC (Zen 4), English took 5.6 ns a word with one loop for the first three, else 5.0.
+A block of words is looked up by a loop for each step (keys, hashes, prefetches, comparisons), since LLVM makes vector
+instructions of them: on an AMD EPYC (Zen 4), English took 5.0 ns a word, and 5.6 with one loop for the first three.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.signatures import I64s, NamedTuple, U8s, U64x2, u64
 
-_HUGE_PAGE = 1 << 18  # numbers; NumPy asks for huge pages if an array has two of them
+_HUGE_PAGE = 1 << 18  # a huge page in numbers of 64 bits; NumPy asks for huge pages if an array is as large as two
 N_KEYS = 256  # words that are looked up together
-N_KEY_MASKS = 68  # of `put_key_masks`
+N_KEY_MASKS = 68  # numbers that `put_key_masks` writes
 SLACK = 64  # bytes of an arena that a store may reach after its last word
 
-# table.state
+# Indices of table.state
 N_WORDS, N_BYTES, WANTED_WORDS, WANTED_BYTES = range(4)
 
 _K2 = np.uint64(0xD6E8FEB86659FD93)
@@ -45,10 +45,10 @@ _K3 = np.uint64(0xA0761D6478BD642F)
 _K4 = np.uint64(0xE7037ED1A0B428DB)
 # The bits of `high` where the code and a long word's length begin
 _TOP, _LENGTH = (np.uint64(56), np.uint64(40))
-_UNHASHED = U16 << _TOP  # of a word of more than 15 bytes, until `hash_missing` has seen the word
-_LONG = np.uint64(17) << _TOP  # the least `high` of longer words; that of all others is below
+_UNHASHED = U16 << _TOP  # `high` of a word of more than 15 bytes, until `hash_missing` hashes it
+_LONG = np.uint64(17) << _TOP  # the least `high` of words of more than 15 bytes; that of all others is below
 _MOST_LENGTH = np.uint64(65_535)
-_INDEX = (U1 << _LENGTH) - U1  # an arena with longer indexes fits no memory
+_INDEX = (U1 << _LENGTH) - U1  # the bits of an index in the arena: an arena that needs more fits no memory
 
 
 class WordTable(NamedTuple):
@@ -60,7 +60,7 @@ class WordTable(NamedTuple):
     slots: U64x2  # uint64[capacity, 4], capacity a power of two
     arena: U8s  # uint8[], the words one after the other
     offsets: I64s  # int64[room(capacity) + 1], word i is arena[offsets[i]:offsets[i + 1]]
-    position: I64s  # int64[room(capacity)], where each was first seen, ascending
+    position: I64s  # int64[room(capacity)], the position at which each word was first seen, ascending
     # int64[4]: N_WORDS, N_BYTES; and WANTED_WORDS, WANTED_BYTES when a stage stopped for want of room
     state: I64s
 
@@ -76,7 +76,7 @@ def _free_slots(capacity: int) -> np.ndarray:
 
 
 def room(capacity: int) -> int:
-    """The number of words for a table of this capacity: more words have longer probes, fewer take more memory."""
+    """The most words of a table of this capacity: with more, probes get longer; with fewer, memory is wasted."""
     return capacity * 2 // 3
 
 
@@ -127,12 +127,13 @@ def clear(table: WordTable) -> None:
     table.state.fill(0)
 
 
-# The functions below take the views of a table. The number of a slot is the index where it begins in `slots`.
+# The functions below take the views of a table. `slot`: the index where a slot begins in `slots`, four times its row.
+# `key`: (low, high) of a word, in which the index in the arena is 0. Words are looked up by linear probing.
 
 
 @kernel(inline=True)
 def mask_of(table):
-    """The mask of the numbers of slots."""
+    """A mask for the next slot of a probe, which goes on at the first slot after the last one."""
     return np.uint64(len(table.slots)) - U1
 
 
@@ -207,7 +208,7 @@ def hash_word(text, begin, length, readable):
 
 @kernel(inline=True)
 def word_key(text, begin, length, readable):
-    """(low, high) of text[begin:begin + length], not empty, with the index 0; `readable` bytes may be read there."""
+    """The key of the word text[begin:begin + length], not empty; `readable` bytes may be read from text[begin] on."""
     word = tail(text, begin)  # an address: an index into the text would take one more register
     if length >= U16:
         return _hash_16s(word, length), _LONG | min(length, _MOST_LENGTH) << _LENGTH
@@ -217,17 +218,17 @@ def word_key(text, begin, length, readable):
 
 @kernel(inline=True)
 def key_of_slot(table, slot):
-    """(low, high) of the word in a slot; the index in the arena is 0."""
+    """The key of the word in a slot."""
     low, high = table.slots[slot], table.slots[slot + U1]
     return low, high & ~_INDEX if high >= _LONG else high
 
 
 @kernel(inline=True)
 def put_key_masks(masks):
-    """Writes what `put_keys` needs: for each length up to 16 the two masks of the bytes, and the bits of the top byte.
+    """Writes what `put_keys` needs for each length up to 16: two masks of the bytes of a word, and two for its length.
 
-    masks: uint64[N_KEY_MASKS]. A longer word has the length 16 and no bytes, so that all of them look at one slot until
-    they are hashed: a random slot each took 5 % more for Chinese.
+    masks: uint64[N_KEY_MASKS]. A word of 16 bytes or more gets the length 16 and no bytes. So all of these words look
+    at the same slot until `hash_missing` hashes them: with a random slot for each, Chinese took 5 % longer.
     """
     for length in range(U16 + U1):
         row = U4 * length
@@ -255,9 +256,9 @@ def put_keys(table, text, bounds, n, masks, keys, homes):
 
 @kernel(inline=True)
 def add_ones(table, keys, homes, n, missing):
-    """Adds 1 to the values of the words that are where their probes begin; writes the others' numbers to `missing`.
+    """Adds 1 to the value of each word that stands in the first slot of its probe; the others are *missing*.
 
-    keys, homes: of `put_keys`. Returns how many are missing.
+    keys, homes: of `put_keys`. Writes the numbers of the missing words to `missing`, and returns how many they are.
     """
     slots, n_missing = table.slots, U0
     for i in range(n):
@@ -322,7 +323,7 @@ def find_slot(table, key, slot, text, begin, length):
         if slots[slot] == low and there & ~_INDEX == high:
             at = there & _INDEX
             word = slots[slot + U2]
-            # Only a length that `high` has no bits for is looked up
+            # `high` has the length, unless it is _MOST_LENGTH or more: then the offsets tell it
             if length < _MOST_LENGTH or table.offsets[word + U1] - table.offsets[word] == np.int64(length):
                 if same_long(table.arena, at, text, begin, length):
                     return slot
@@ -334,8 +335,8 @@ def find_slot(table, key, slot, text, begin, length):
 def find_or_enter(table, key, slot, text, begin, length, readable, position):
     """The slot of a word; a new word enters the table with this position and value 0.
 
-    slot: where the probes begin; readable: bytes that may be read from text[begin] on. `has_room` has made sure of the
-    room for the word, and of SLACK bytes after it.
+    slot: where the probe begins; readable: bytes that may be read from text[begin] on. The caller has asked `has_room`
+    before, so the table has room for the word, and the arena for SLACK bytes after it.
     """
     slots, state = table.slots, table.state
     slot = find_slot(table, key, slot, text, begin, length)

@@ -12,6 +12,7 @@ import pytest
 from gputok import Tokenizer, WordCounts, models, pre_tokenizers
 from gputok.corpus import Source
 from gputok.files.temporary import MemoryLimit
+from gputok.text import pieces
 
 LIMIT = 32_000_000
 LONGEST = Source.of([]).within(MemoryLimit.of(LIMIT)).longest
@@ -87,6 +88,10 @@ except ValueError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.stdout.startswith(f"True {path}, byte 0: a document of more than"), done.stdout + done.stderr
+
+
+def test_no_limit_allows_documents_that_32_bits_can_not_number():
+    assert Source.of([]).within(MemoryLimit.of("100GB")).longest < pieces.LONGEST
 
 
 def test_an_engine_that_counts_within_a_limit_says_so():

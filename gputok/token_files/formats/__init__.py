@@ -29,13 +29,13 @@ from gputok.token_files.formats.megatron import Megatron
 from gputok.token_files.formats.olmo import Olmo
 from gputok.token_files.formats.tables import Arrow, Parquet
 
-# The first four are also chosen by the ending of a name. An output without a manifest is of the first that knows it.
+# An output without a manifest is of the first format in this order whose `is_at` returns True.
 FORMATS: dict[str, TokenFormat] = {
     form.name: form
     for form in (Npy(), LlmC(), Bin(), Arrow(), Parquet(), Megatron(), Datatrove(), NanoGPT(), Mds(), LitData(), Olmo())
 }
 KINDS = (".npy", ".bin", ".arrow", ".parquet")
-"""The endings that choose a format by themselves: that of the same name."""
+"""Endings that choose a format without `format=`: the format with the name of the ending."""
 
 
 def chosen(output: str, name: str | None) -> TokenFormat:

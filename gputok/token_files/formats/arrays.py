@@ -30,7 +30,7 @@ class WithRows(base.TokenFormat):
         base.write_file(folder / (shard.name + _ROWS), base.array_header(rows.dtype, len(rows)), rows)
 
     def documents(self, path: pathlib.Path, ids: Callable[[int], Array]) -> Iterable[base.OpenShard]:
-        """Reads the rows; `ids` gets the number of ids by the rows, and returns the ids."""
+        """Opens ids and rows; ids: called with the number of ids that the rows tell, returns the ids."""
         beside = path.with_name(path.name + _ROWS)
         rows = base.read_array(beside, ("int64",), "rows")
         found = ids(int(rows[-1]) if len(rows) else 0)
@@ -66,7 +66,7 @@ class Bin(WithRows):
 
 
 class NanoGPT(Bin):
-    """The `.bin` file of nanoGPT: uint16, also for a vocabulary of a few tokens."""
+    """The `.bin` file of nanoGPT, whose ids are always uint16."""
 
     name = "nanogpt"
     dtypes = ("uint16",)

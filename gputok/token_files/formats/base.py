@@ -1,8 +1,8 @@
 """What every format of files of ids has: how a writer asks it for files, and how a reader asks it for documents.
 
 A writer hands each format a `Shard`: a file with the ids of some documents, one after the other, in the format's dtype,
-with some free bytes before the first id. The format fills the free bytes and writes other files beside it, or makes a
-file of its own from the ids. A reader gets documents as slices of files that are mapped into memory.
+with some free bytes before the first id. The format fills the free bytes with its header, or makes a file of its own
+from the ids; then it writes other files beside that. A reader gets documents as slices of files mapped into memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class About(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """The ids of some documents in a file, which a format makes its files of."""
+    """The ids of some documents in a file, from which a format makes its files."""
 
     name: str  # the final name of the file of ids
     ids_path: pathlib.Path  # the file: the bytes that `TokenFormat.space` keeps free, then the ids
@@ -68,16 +68,16 @@ class TokenFormat:
     suffix: ClassVar[str] = ""  # how the name of a file of ids ends
     begins: ClassVar[tuple[bytes, ...]] = ()  # how a file of ids begins, one of these
     dtypes: ClassVar[tuple[str, ...]] = ("uint16", "uint32")  # those that the format can store, smallest first
-    index: ClassVar[str] = ""  # the name of the file that lists all shards, if there is one: the output is a folder
+    index: ClassVar[str] = ""  # the file that lists all shards; a format that has such a file writes a folder
     takes_blocks: ClassVar[bool] = False  # it can store blocks of a fixed number of ids
     end_first: ClassVar[bool] = False  # the end token stands before each document instead of after it
-    # Programs that read the files join documents, so that only a token tells where one ends
+    # Programs that read the files join documents, so that only an end token tells where a document ends
     joins_documents: ClassVar[bool] = False
     keeps_empty: ClassVar[bool] = True  # False: a document without ids is left out
     ends_empty: ClassVar[bool] = True  # False: a document without ids gets no begin or end token
     most_ids: ClassVar[int] = 1 << 62  # of a shard
     shard_tokens: ClassVar[int | None] = None  # the ids of a shard if the user does not say; None: all in one
-    in_place: ClassVar[bool] = True  # the file of ids of a `Shard` itself becomes a file of the format
+    in_place: ClassVar[bool] = True  # `Shard.ids_path` itself becomes the file of ids; False: `write` makes one
     by_prefix: ClassVar[bool] = False  # users name an output without an ending, as `PREFIX`
 
     # -- writing
@@ -91,7 +91,7 @@ class TokenFormat:
         return output.removesuffix(self.suffix)
 
     def output_name(self, output: str) -> str:
-        """Returns the main name of an output, which may have several names."""
+        """Returns the one name, which the manifest has, of an output that users may name with or without an ending."""
         stem = self.stem(output)
         return stem if self.by_prefix or self.index else stem + self.suffix
 
@@ -128,7 +128,7 @@ class TokenFormat:
     # -- reading
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True if a path, without a manifest that says so, looks like an output of this format."""
+        """Returns True if a path that has no manifest looks like an output of this format."""
         if not self.begins or path.suffix != self.suffix or not path.is_file():
             return False
         with open(path, "rb") as file:
@@ -175,7 +175,7 @@ class Contiguous(TokenBatch):
 
 
 def ids_of_size(path: pathlib.Path, n_ids: int, where: str) -> Array:
-    """Maps a file of `n_ids` ids, whose size tells whether they are uint16 or uint32; where: what said how many."""
+    """Maps a file of `n_ids` ids, whose size tells whether they are uint16 or uint32; where: what says n_ids."""
     size = path.stat().st_size
     if size not in (2 * n_ids, 4 * n_ids):
         raise ValueError(f"{where}: {n_ids:,} ids, but {path.name} has {size:,} bytes, neither 2 nor 4 for each")
@@ -189,7 +189,7 @@ def mapped(path: pathlib.Path, dtype: Any, offset: int = 0) -> Array:
     if n_bytes < 0 or n_bytes % dtype.itemsize:
         wanted = f"expected {offset} bytes and a whole number of {dtype.name} values"
         raise ValueError(f"{path}: has {n_bytes + offset:,} bytes: {wanted}")
-    return np.memmap(path, dtype, "r", offset) if n_bytes else np.zeros(0, dtype)  # nothing can't be mapped
+    return np.memmap(path, dtype, "r", offset) if n_bytes else np.zeros(0, dtype)  # no system maps 0 bytes
 
 
 def checked_rows(rows: Array, n_ids: int, path: pathlib.Path, field: str) -> Array:
@@ -213,7 +213,7 @@ def check_rising(values: Array, path: pathlib.Path, field: str) -> None:
 
 
 def write_file(path: pathlib.Path, *contents: Any) -> None:
-    """Writes buffers to a new file (`created`). NumPy's `tofile` does not say that a disk is full."""
+    """Writes buffers to a new file (`atomic.created`), and not by NumPy's `tofile`, which hides that a disk is full."""
     with created(path) as file:
         for content in contents:
             write_all(file, content)
@@ -280,7 +280,7 @@ def batches(rows: Positions, n_ids: int = IDS_AT_ONCE) -> Iterable[tuple[int, in
 
 
 def gathered(data: Array, start: Positions, end: Positions) -> Array:
-    """Packs the bytes of slices start[i]:end[i], which must lie in it, one after the other: uint8[total]."""
+    """Returns the bytes data[start[i]:end[i]] for all i, one after the other: uint8[total]. All must lie in `data`."""
     from gputok.kernels.cpu.rewrite import gather
 
     return gather(np.asarray(data), start, end)[0]

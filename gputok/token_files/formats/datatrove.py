@@ -2,7 +2,7 @@
 
 `.ds` has the ids of all documents, one after the other, uint16 if the vocabulary has at most 65,536 tokens, else
 uint32. `.ds.index` has the end of each document in tokens, uint64, without a header and a first 0. `.ds.metadata` is
-text: the name of the tokenizer, `|` and the bytes of an id; the number of tokens; the same for people. Source:
+text: the name of the tokenizer, `|` and the bytes of an id; the number of tokens; that number for people. Source:
 `datatrove/pipeline/tokens/tokenizer.py` of https://github.com/huggingface/datatrove.
 """
 
@@ -80,7 +80,7 @@ def _size_of_an_id(metadata: pathlib.Path) -> int | None:
 
 
 def _for_people(n: int) -> str:
-    """Writes a number of tokens in three digits, with the prefixes of SI: `T` is the unit.
+    """Writes a number of tokens in three digits, with the prefixes of SI; `T` at the end is the unit, tokens.
 
     >>> _for_people(7), _for_people(1234), _for_people(43_210_000)
     ('7.00 T', '1.23 kT', '43.2 MT')

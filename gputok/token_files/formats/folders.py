@@ -22,10 +22,10 @@ class FolderFormat(base.TokenFormat):
     index = "index.json"
     in_place = False
     most_ids, shard_tokens = 1 << 28, SHARD_BYTES // 4
-    key: ClassVar[str]  # of `index.json`, which lists the shards
+    key: ClassVar[str]  # the key of `index.json` whose value lists the shards
 
     def dtype_of(self, vocab_size: int) -> np.dtype[Any]:
-        """Returns int32, which fits each vocabulary here, and which is PyTorch's type for `torch.IntTensor`."""
+        """Returns int32, PyTorch's `torch.IntTensor`, which holds the ids of every vocabulary here."""
         return np.dtype(np.int32)
 
     def stem(self, output: str) -> str:
@@ -39,8 +39,8 @@ class FolderFormat(base.TokenFormat):
 def read_offsets(path: pathlib.Path, items: str) -> tuple[Array, Positions]:
     """Reads the begin of a shard: uint32 number of items n, uint32[n + 1] offset of each item and of the end.
 
-    Returns uint8[n_bytes], the file, and int64[n + 1], the offsets: they rise, and lie in the file, after themselves;
-    raises ValueError if the file is damaged. items: what the format calls its items, for errors.
+    Returns the whole file, uint8[n_bytes], and the offsets, int64[n + 1], which rise and point to what follows them in
+    the file. Raises ValueError if the file is damaged. items: what the format calls its items, for errors.
     """
     data = base.mapped(path, "u1")
     if len(data) < 8:

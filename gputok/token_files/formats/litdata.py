@@ -21,7 +21,7 @@ from gputok.token_files.formats import base
 from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_offsets
 from gputok.types import Array
 
-# litdata numbers the types of PyTorch; of two names for a type it writes the last
+# litdata's numbers for PyTorch's types. Some types have two names and so two numbers; litdata writes the last
 _TYPES = {"uint16": 20, "int32": 16, "int64": 18}
 _READ = {20: "uint16", 15: "int32", 16: "int32", 17: "int64", 18: "int64"}
 

@@ -8,8 +8,8 @@
 | (the rest)     | 0        | 0        |
 | ids            | uint16   | uint32   |
 
-The end token stands before each document. The readers don't know documents: `NAME.rows.npy`, as beside a plain `.bin`,
-says where they are. Source: `dev/data/data_common.py` of https://github.com/karpathy/llm.c.
+The end token stands before each document. Readers of this format don't know where documents begin; gputok writes that
+to `NAME.rows.npy`, as for a plain `.bin`. Source: `dev/data/data_common.py` of https://github.com/karpathy/llm.c.
 """
 
 from __future__ import annotations

@@ -6,13 +6,13 @@ A shard, all numbers little-endian:
 |--------------|-------------------------------------------------------------------|
 | 4            | uint32 number of samples n                                        |
 | 4 (n + 1)    | uint32 offset of each sample in the file, and of the end          |
-| the JSON's   | the configuration, as in `index.json` but without the shard's own |
+| the JSON's   | an entry of `index.json`, without the fields of the one shard     |
 | the rest     | samples                                                           |
 
 Each sample is the column `tokens`. A document is `ndarray:int32`, of variable length: uint32 size of the column, a byte
 (1 axis << 2 | log2 of the bytes of the length), the length, the ids. A block of `sequence_length` ids is
 `ndarray:int32:2048`, the ids alone: documents are joined, then cut, and what is left at the end of the corpus is
-dropped. An array without values is no value of the format, so a document without ids is left out. Source:
+dropped. The format can't store an array without values, so a document without ids is left out. Source:
 `streaming/base/format/mds` of https://github.com/mosaicml/streaming.
 """
 
@@ -35,7 +35,7 @@ from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_
 from gputok.types import Array, Positions
 
 _COLUMN = "tokens"
-_IDS_AT_ONCE = 1 << 18  # about how many ids of samples are put together at a time, in a processor's cache
+_IDS_AT_ONCE = 1 << 18  # about how many ids are made into samples at a time: few enough for a processor's cache
 
 
 class Mds(FolderFormat):
@@ -96,11 +96,11 @@ class Mds(FolderFormat):
 
 
 class _Spans(NamedTuple):
-    """Documents with other bytes between them."""
+    """Documents in a file that has other bytes between the ids of neighbouring documents."""
 
     data: Array  # uint8, the file
     start: Positions  # int64[n_documents], the first byte of the ids of each document
-    rows: Positions  # int64[n_documents + 1], as if the ids lay one after the other
+    rows: Positions  # int64[n_documents + 1], counted in ids, as if there were no other bytes between documents
     dtype: np.dtype[Any]  # of the ids
 
     @property
@@ -112,7 +112,7 @@ class _Spans(NamedTuple):
         return int(self.rows[-1])
 
     def document(self, i: int) -> Array:
-        """Returns the ids of a document, in the file; their address need not be a multiple of their size."""
+        """Returns the ids of a document, mapped from the file; the array may be unaligned in memory."""
         n = int(self.rows[i + 1] - self.rows[i])
         return np.frombuffer(self.data, self.dtype, n, int(self.start[i]))
 
@@ -123,7 +123,7 @@ class _Spans(NamedTuple):
 
 
 def _write_samples(file: BinaryIO, shard: base.Shard, itemsize: int) -> None:
-    """Writes samples of variable length; no document has 2^32 ids, as its shard is no larger than `check_size` says."""
+    """Writes samples of variable length. `check_size` has refused larger shards, so lengths fit in 32 bits."""
     from gputok.kernels.cpu.records import mds_samples
 
     with open(shard.ids_path, "rb", buffering=0) as read:
@@ -135,7 +135,7 @@ def _write_samples(file: BinaryIO, shard: base.Shard, itemsize: int) -> None:
 
 
 def _spans(path: pathlib.Path, data: Array, offsets: Positions, dtype: np.dtype[Any]) -> _Spans:
-    """Finds the ids in samples of variable length, and checks what stands before them."""
+    """Finds the ids in samples of variable length, and checks the bytes before the ids: size, axes, length."""
     n = len(offsets) - 1
     sizes = np.diff(offsets)
     _none_wrong(sizes < 6, path, "size of sample")

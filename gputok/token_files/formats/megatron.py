@@ -99,7 +99,7 @@ class Megatron(base.TokenFormat):
         if code not in _CODES:
             raise ValueError(f"{index}: type: expected one of {[*_CODES]} (integers), got {code}")
         modes = _HEADER.size + 12 * n_sequences + 8 * n_documents
-        if len(data) not in (modes, modes + n_sequences):  # a byte for each sequence, if there are images
+        if len(data) not in (modes, modes + n_sequences):  # corpora with images have one more byte for each sequence
             need = f"{n_sequences:,} and {n_documents:,} need {modes:,} bytes, but the file has {len(data):,}"
             raise ValueError(f"{index}: number of sequences, length of the document index: {need}")
         counts = n_sequences, n_sequences, n_documents
@@ -114,7 +114,7 @@ class Megatron(base.TokenFormat):
 
 
 def _check_sequences(index: pathlib.Path, lengths: Array, pointers: Array, ids: Array) -> None:
-    """Raises ValueError if the sequences are not all of the ids, one after the other."""
+    """Raises ValueError unless the sequences lie in `ids` one after the other and cover all of `ids`."""
     n_before, size = 0, ids.dtype.itemsize
     for first in range(0, len(lengths), base.IDS_AT_ONCE):
         part = lengths[first : first + base.IDS_AT_ONCE].astype(np.int64)

@@ -35,7 +35,7 @@ class Olmo(base.TokenFormat):
         return (name.removesuffix(".npy") + ".csv.gz",)
 
     def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
-        # No name and no time: the same rows are the same bytes
+        # GzipFile gets no name and no time, so that the same rows always make the same bytes
         from gputok.kernels.cpu.records import olmo_lines
 
         with created(folder / self.beside(shard.name)[0]) as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
@@ -59,7 +59,7 @@ def _read_rows(path: pathlib.Path) -> Array:
     ends = array.array("q", [0])
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-            # The part of a longer line after these characters is no row
+            # A line is read in parts of _LONGEST_LINE characters at most; the second part of a longer line is no row
             for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), ""), 1):
                 found = re.match(r"([0-9]{1,19}),([0-9]{1,19})(?![0-9])", line)
                 if found is None or int(found[1]) != ends[-1]:

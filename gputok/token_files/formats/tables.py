@@ -49,7 +49,7 @@ class Arrow(TableFormat):
         return pa.ipc.new_file(str(path), schema)
 
     def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
-        """Opens each record batch, which stays in the file."""
+        """Opens each record batch, which is mapped from the file and not copied."""
         with _readable(path, "expected an Arrow file of ids, got a damaged file"):
             import pyarrow as pa
 
@@ -76,14 +76,14 @@ class Parquet(TableFormat):
         with _readable(path, "expected a Parquet file of ids, got a damaged file"):
             from pyarrow import parquet as pq
 
-            file = pq.ParquetFile(path.absolute())  # else "s3:o.parquet" is a URL to it
+            file = pq.ParquetFile(path.absolute())  # PyArrow would take a relative "s3:o.parquet" for a URL
             _check_column(file.schema_arrow, path)
         for group in range(file.num_row_groups):
             yield _RowGroup(file, group, path)
 
 
 class _RowGroup:
-    """A row group, unpacked at the first look at a document."""
+    """A row group, which is unpacked when a document is first asked for."""
 
     def __init__(self, file: Any, group: int, path: pathlib.Path) -> None:
         self._file, self._group, self._path = file, group, path
@@ -98,7 +98,7 @@ class _RowGroup:
         return self._open().document(i)
 
     def batch(self, first: int, last: int) -> TokenBatch:
-        """Returns the documents first:last; a look at the last one lets go of the row group."""
+        """Returns the documents first:last; after the last document of the row group, frees the unpacked row group."""
         found = self._open().batch(first, last)
         if last == self.n_documents:
             self._unpacked = None

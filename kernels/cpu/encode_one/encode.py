@@ -4,10 +4,11 @@ A call takes the address of a handle (of a `steps.ShortText`), the address of th
 It writes the tokens to the fields `ids`, `begins`, `ends` and `words`, and returns their number; a negative result: the
 stages of other files must encode the text. A cache holds the words that were encoded before.
 
-Bounds: a word has at most as many tokens as bytes (other models have no handle), and before each word that number is
-compared with MAX_TOKENS. `ids`, `begins`, `ends` and `words` have MAX_SPECIAL elements more, for the special tokens of
-a text. The memory for one word has TEXT_BYTES + MARGIN elements of each kind, and no word is longer than the text.
-`bounds` is used again for the number of characters before each byte of the original text, and is longer.
+Bounds: a word has at most as many tokens as bytes (models that could give more have no handle), and before each word
+that number is compared with MAX_TOKENS. `ids`, `begins`, `ends` and `words` have MAX_SPECIAL elements more, for the
+special tokens of a text. The memory for one word has TEXT_BYTES + MARGIN elements of each kind, and no word is longer
+than the text. `bounds` is used again for the number of characters before each byte of the original text: it has more
+elements than this text has bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from gputok.kernels.cpu.primitives.memory import as_views, record_at, view
 from gputok.kernels.cpu.viterbi import best_tokens, options_of
 from gputok.kernels.signatures import i64
 
-# Bytes of a text. For longer ones, other stages take 1.5 times as long; for 9,000 characters, 1.9 to 3 times
+# The most bytes of a text. For longer texts, other stages take 1.5 times as long; for 9,000 characters, 1.9 to 3 times
 LONGEST = TEXT_BYTES // 2
 MAX_TOKENS = TEXT_BYTES + MAX_PIECES
 MAX_SPECIAL = 64  # special tokens around a text
@@ -170,7 +171,7 @@ def _recall(text, begin, end, kept, tokens, t):
 
 @kernel(inline=True)
 def _remember(begin, end, kept, record, key, tokens, first, last):
-    """Stores the tokens first to last - 1 of a word in the cache, if they cover the word without gaps."""
+    """Stores the tokens first to last - 1 of a word in the cache, which has only their ends: there must be no gaps."""
     _, begins, ends = tokens
     at = begin
     for k in range(first, last):
@@ -184,8 +185,8 @@ def _remember(begin, end, kept, record, key, tokens, first, last):
 def trim(address, first, last):
     """Leaves out the white space at both ends of tokens, in the positions that a call with POSITIONS wrote.
 
-    address: of the handle; first, last: the tokens first to last - 1 are those of a text, and the call wrote them. ->
-    last; or TOO_MUCH, and no position is changed, if the margins of a token are not known.
+    address: of the handle; first, last: the tokens first to last - 1 are those of a text, and the call wrote them.
+    -> last; or TOO_MUCH, and no position is changed, if `leading` of a token is not known.
     """
     handle = record_at(address, ShortText)
     ids, begins, ends = _tokens(handle)
@@ -241,7 +242,7 @@ def _surround(handle, t):
 def _convert_positions(handle, given, n_bytes, n_changed, first, t):
     """Converts the positions of tokens in the normalized text to positions in the original text, in characters.
 
-    A part of a character counts as the character; text appended after the last one has positions in bytes.
+    A part of a character counts as the character. Tokens of text that a step appended after the end keep their bytes.
     """
     _, begins, ends = _tokens(handle)
     if n_changed >= 0:

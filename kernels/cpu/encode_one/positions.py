@@ -1,8 +1,8 @@
-"""The positions of the tokens of a text, by their lengths: tokens that cover the text, one after the other.
+"""Finds the positions of the tokens of a text from their lengths, if the tokens cover the text one after the other.
 
-That holds for a BPE model whose steps before it leave the text as it is, or write a mark for each space. Then the ids,
-which the cache of `units.py` has, tell all positions. If a token has no length, or the lengths don't end where the text
-does, `encode_text` finds the positions with the ids.
+They do so with a BPE model if the steps before it leave the text as it is, or write a mark for each space. Then the ids
+tell all positions, and `units.py` finds ids faster, by its cache. If a token has no length, or the lengths don't end
+where the text does, `encode_text` finds the ids and the positions together.
 
 Bounds: `ids`, `begins` and `ends` have MAX_TOKENS elements and MAX_SPECIAL more, and at most MAX_TOKENS ids are taken;
 an id has a length if it is below the number of lengths; no byte of the text is read after its end.
@@ -18,16 +18,17 @@ from gputok.kernels.cpu.encode_one.units import TextInUnits, encode_units, wants
 from gputok.kernels.cpu.primitives.memory import record_at, view
 from gputok.kernels.signatures import i64
 
-# Instead of the length of a token: it is the first byte, or another byte, of a character that is no token; not known
+# Instead of the length of a token: it is the first byte, or another byte, of a character that is no token; unknown
 FIRST_BYTE, NEXT_BYTE, UNKNOWN = -1, -2, 0
 
 
 @kernel(i64, i64, i64, i64)
 def encode_positions(address, text, n_bytes, flags):
-    """`encode_text` by the `units` and `lengths` of a handle, for at most MOST_BYTES of units.py."""
+    """Writes ids and positions like `encode_text`, but perhaps not `words`; n_bytes: at most MOST_BYTES of units.py."""
     handle = record_at(address, ShortText)
     left = record_at(handle.units, TextInUnits).left
-    left[0] += n_bytes  # its ids were asked for before: this call brings no new words to the cache
+    # `encode_units` takes n_bytes off again: its limit is for new words, and the ids of this text were asked for before
+    left[0] += n_bytes
     n = encode_units(handle.units, text, n_bytes, flags & SPECIAL)
     if 0 <= n <= MAX_TOKENS and _put_positions(handle, text, n_bytes, n, flags & SPECIAL != 0):
         return n
@@ -64,7 +65,10 @@ def _length_of(handle, id):
 
 @kernel(inline=True)
 def _by_bytes(handle, given, n_bytes, first, last):
-    """Lengths are bytes. A part of a character counts as the whole character."""
+    """Writes the positions of tokens first:last, by lengths in bytes; False: the tokens don't cover the text.
+
+    If a token begins or ends within a character, its position includes the whole character.
+    """
     ids, begins, ends = handle.ids, handle.begins, handle.ends
     at, count = np.int64(0), np.int64(0)  # bytes of the text, and characters that begin before
     for k in range(first, last):
@@ -81,7 +85,7 @@ def _by_bytes(handle, given, n_bytes, first, last):
 
 @kernel(inline=True)
 def _by_characters(handle, given, n_bytes, first, last, n_before):
-    """Lengths are characters; n_before: 1 if a space was put before the text, as part of the first character."""
+    """Likewise, by lengths in characters; n_before: 1 if a space was put before the text, to the first character."""
     ids, begins, ends = handle.ids, handle.begins, handle.ends
     n_characters, at = n_before, np.int64(0)
     for p in range(n_bytes):

@@ -2,11 +2,12 @@
 
 A *seam* is a place in a text at which both sides are texts of their own, whatever stands before or after them: the ids
 of the text are those of the left side, then those of the right side (which gets no space in front). Text that grows, a
-cache of prefixes, and the counts of parts of a text rest on it.
+cache of prefixes, and the counts of parts of a text rely on seams.
 
-The characters beside a place tell whether it is one. Between words it is a seam if the automaton has a strong pair
-there (`gputok.automaton.minimal`), no normalizer joins the two characters, and no added token can reach across: neither
-a token nor the beginning of one ends there, and none takes white space from the other side. Where words are not known,
+The characters beside a place tell whether it is a seam. A place between words is a seam under three conditions. The two
+characters there are a *strong pair* of the automaton: a cut between them changes no words, whatever stands around them
+(`_strong` in gputok/automaton/minimal.py). No normalizer joins them. And no added token can reach across: neither a
+token nor the beginning of a token ends there, and none takes white space from the other side. Where words are unknown,
 a seam is before an added token that can't be longer, and that no other token reaches into.
 """
 
@@ -29,9 +30,9 @@ class SeamTables(NamedTuple):
 
     steps: U64s
     n_steps: int
-    longest: int  # bytes of the longest token
-    options: int  # those that any token has
-    pairs: bool  # seams are at strong pairs; else before tokens of the first step
+    longest: int  # bytes of the longest added token
+    options: int  # the bits of find_tokens.py that any added token has
+    pairs: bool  # seams are at strong pairs; else before added tokens of the first step
     walk: Walk
     page: U16s  # the kinds of characters in a normalization form
     member: U16x2
@@ -64,10 +65,10 @@ def last_seam(address, text, n_bytes, least):
 
 @kernel(i64, u8[:], i64)
 def all_seams(address, text, step):
-    """The seams at strong pairs of a text, `step` bytes apart or more: int64[n]. address: of a handle for these."""
+    """The seams of a text, `step` bytes apart or more: int64[n]. address: of a handle with seams at strong pairs."""
     handle, data, n_bytes = record_at(address, SeamTables), view(text), len(text)
     walk, found = as_views(handle.walk), np.empty(n_bytes // max(step, 1) + 1, np.int64)
-    # the byte up to which tokens that begin before `at` can reach; the last seam
+    # reach: the byte up to which tokens that begin before `at` can reach; left: the class of the character before `at`
     n, reach, last, left = 0, np.int64(-1), np.int64(0), np.uint64(0)
     at = np.int64(0)
     while at < n_bytes:
@@ -94,7 +95,7 @@ def _parts_words(handle, data, at, n_bytes):
     if options & (LSTRIP | RSTRIP) and is_space(left):
         return False
     if handle.n_inert:
-        # A character that follows could join the right one, and change how that one is joined to the left
+        # The character after `right` could join it, and change how `right` joins `left`: so it must be inert, too
         after = at + width(data[at])
         if after >= n_bytes:
             return False

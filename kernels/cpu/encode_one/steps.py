@@ -1,7 +1,7 @@
 """Cuts one short text into words: the steps of a tokenizer before its model, in memory that all texts use in turn.
 
 For a text of a few words, all these steps take less time than passing arrays from Python to a kernel, so one call does
-them. Each does the work of the stage of the same name in another file; one that seldom changes a text calls that stage.
+them. Each step does the work of the stage of the same name in another file, or calls this stage if it is needed seldom.
 
 The text of all pieces is in one block. Piece i is text[start[i]:end[i]]; token[i] is the id of an added token, or -1. A
 step that changes the text replaces the block and, if positions are needed, writes down the origin of each byte.
@@ -54,7 +54,9 @@ TOO_MUCH = -1  # the result instead of a number of pieces: the stages of other f
 # The kinds of steps
 EXTRACT, WALK, SPLIT, FORM, MAP, PRECOMPILED, REPLACE, STRIP, SPACES = range(9)
 N_STEP = 16  # fields of the handle of a step: no kind has more
-NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # `when` of SPACES: the pieces that get a text in front
+# `when` of SPACES, which pieces get a text in front: none; those that aren't empty; of these, those that begin neither
+# with a space nor with `spelt`; of these, the one at the start of the text
+NEVER, IF_ANY, IF_BARE, AT_START = range(4)
 
 
 class ShortText(NamedTuple):
@@ -63,11 +65,11 @@ class ShortText(NamedTuple):
     start: I64s  # int64[MAX_PIECES]
     end: I64s
     token: I64s
-    mode: U8s  # uint8[MAX_PIECES], an argument of the stages that are called
+    mode: U8s  # uint8[MAX_PIECES], the argument `frozen` or `mode` of the stages that are called
     new_start: I64s
     new_end: I64s
     new_token: I64s
-    rows: I64s  # int64[MAX_PIECES + 1]
+    rows: I64s  # int64[MAX_PIECES + 1], the argument `rows` of `edits.splice`
     text: U8s  # uint8[TEXT_BYTES + MARGIN]
     origin: I32s  # int32[TEXT_BYTES + MARGIN]: byte i of the text stands for bytes origin[i]:until[i] of the original
     until: I32s
@@ -77,7 +79,7 @@ class ShortText(NamedTuple):
     asks_origin: bool  # one of the steps needs the origin of text
     # The tokens of the text, and memory of the model for one word; see encode.py
     ids: U32s  # uint32[MAX_TOKENS + MAX_SPECIAL]
-    begins: I64s  # int64[the same], characters of the text, with POSITIONS
+    begins: I64s  # int64[the same], in characters of the original text; written with POSITIONS only
     ends: I64s
     words: I32s  # int32[the same], the number of the word, or -1
     leading: I32s  # int32[n_ids]: the number of white space characters at the start of each token; -1: not known yet
@@ -111,7 +113,7 @@ class Extract(NamedTuple):
 
     kind: int
     edges: U64x2  # of build_trie, for strings with ids from 0 on
-    first: U64s
+    first: U64s  # with `few`: of `first_bytes`
     few: U8s
     options: U8s
     word_bits: U8s
@@ -172,8 +174,8 @@ class Spaces(NamedTuple):
     kind: int
     table: U32x2  # of `rewrite.rewrite_bytes`
     when: int
-    spelt: U8s
-    replaces: bool
+    spelt: U8s  # with IF_BARE and AT_START, a piece that begins with this text gets no other one in front
+    replaces: bool  # whether the table replaces bytes
 
 
 def put_steps(handle: Handle, steps: Sequence[Handle]) -> None:
@@ -219,7 +221,7 @@ def words_of(handle, given, n_bytes, aligned):
 
 @kernel(inline=True)
 def step_of(handle, i):
-    """The numbers of a step: what `record_at` takes."""
+    """The view of step i, from which `record_at` reads its fields."""
     return tail(handle.steps, WORDS * N_STEP * i)
 
 
@@ -274,7 +276,7 @@ def _extract(handle, step, n):
 
 @kernel(inline=True)
 def finder_of(step):
-    """What `next_token` takes of an Extract step, the ids of the tokens, and whether there are any."""
+    """The argument `finder` of `next_token` for an Extract step; the ids of its tokens; and whether it has any."""
     trie = view(step.edges, np.uint64), np.uint64(len(step.edges) // 2 - 1), np.uint64(len(step.options))
     finder = trie, step.first, (step.few, len(step.few)), step.options, step.word_bits
     return finder, step.ids, len(step.options) > 0
@@ -296,8 +298,8 @@ def _walk(handle, step, n):
         if token[i] >= 0:
             m = put_row(new, m, begin, stop, token[i])
             continue
-        # The walk needs a mark at the end of the piece, where the next piece begins. The mark is walked too: it takes
-        # the walk back if the last match ended earlier, so that no state is left undecided.
+        # The walk needs END_OF_TEXT after the piece, where the next piece begins: so two bytes are replaced for a
+        # moment. If the last match ended earlier, END_OF_TEXT makes the walk go back, so that the last word is known.
         first, second = text[stop], text[stop + U1]
         text[stop] = END_OF_TEXT
         text[stop + U1] = END_OF_TEXT
@@ -311,7 +313,7 @@ def _walk(handle, step, n):
 
 @kernel(inline=True)
 def walk_piece(text, p, stop, pair, tables, bounds):
-    """`walk_block` for text[p:stop] in one walk: writes where words begin, and returns their number."""
+    """Walks text[p:stop], which ends with END_OF_TEXT: writes where words begin, then `stop`; returns their number."""
     n_bounds = walk_rest(text, p, stop, tables[-1], pair, bounds, U0, tables)
     # The walk may have passed one byte after `stop`, and counted it as a word
     if n_bounds > U0 and bounds[n_bounds - U1] == np.uint32(stop):
@@ -339,7 +341,7 @@ def _split(handle, step, n):
 
 @kernel(inline=True)
 def _matches(handle, step, n, n_bytes):
-    """The spans that a split step cuts the pieces into; call `_as_stages_take_them` first."""
+    """The spans that a split step cuts the pieces into; n_bytes: of `_as_stages_take_them`, which is called before."""
     split, capacity = record_at(step, Split), n + n_bytes // 4 + 16
     return split_pieces(pointer_to_all(handle.text), _pieces(handle, n), split.automaton, split.rule, capacity)
 
@@ -360,7 +362,7 @@ def _as_stages_take_them(handle, n):
 
 @kernel(inline=True)
 def _pieces(handle, n):
-    """The pieces as stages take them."""
+    """The argument `pieces` of a stage: the addresses of start, end and mode, and the number of pieces."""
     return pointer_to_all(handle.start), pointer_to_all(handle.end), pointer_to_all(handle.mode), n
 
 
@@ -391,7 +393,10 @@ def _strip_pieces(handle, step, n):
 
 @kernel
 def _change(handle, step, n, n_given, aligned, n_changed):
-    """Normalizes all pieces but added tokens; returns the number of pieces, or TOO_MUCH, and the bytes of the text."""
+    """Normalizes all pieces but added tokens; returns the number of pieces, or TOO_MUCH, and the bytes of the text.
+
+    n_given: the bytes of the original text; n_changed: the bytes of the text now, or -1 if no step has changed it.
+    """
     n_bytes, kind = _as_stages_take_them(handle, n), record_at(step, BaseStep).kind
     data, pieces = pointer_to_all(handle.text), _pieces(handle, n)
     if kind == MAP:
@@ -422,7 +427,7 @@ def _change(handle, step, n, n_given, aligned, n_changed):
 
 @kernel(inline=True)
 def _mark_matches(handle, n, starts, ends, rows):
-    """Writes matches as `edits.splice` takes them (see `gputok.text.edit.replace`); False: no piece has one."""
+    """Writes matches as `edits.splice` takes them (see `gputok.text.edit.replace`); False: no piece has a match."""
     text, (now, new), cut_rows = handle.text, _lists(handle), handle.rows
     (start, end, token), (cut_start, cut_end, origin) = now, new
     m = np.int64(0)
@@ -494,7 +499,7 @@ def _put_text(handle, new, offsets, n):
 
 @kernel(inline=True)
 def _begin_following(handle, n_given, n_changed):
-    """Before the first change, writes down the origin of each byte; all of the first character begin at byte 0."""
+    """Before the first change, writes down the origin of each byte: itself, or byte 0 within the first character."""
     if n_changed >= 0:
         return
     text, begins, ends = handle.text, handle.origin, handle.until
@@ -509,7 +514,7 @@ def _begin_following(handle, n_given, n_changed):
 
 @kernel(inline=True)
 def _follow(handle, n_given, n_changed, source, n):
-    """Writes down the origin of the n bytes of a new text; source: of normalize.py, in the present text."""
+    """Writes down the origins of the n bytes of a new text; source: the bytes before that they come from."""
     _begin_following(handle, n_given, n_changed)
     begins, ends = handle.origin, handle.until
     new_begins, new_ends = scratch(n, np.int32), scratch(n, np.int32)

@@ -1,16 +1,17 @@
 """Encodes a text of up to MOST_BYTES in one call: a walk cuts it into units, and a cache has the ids of known units.
 
-A *unit* has the same ids wherever it stands. It is a word, if one walk over the text finds the words; else the text
-between two cuts that no token and no step of the tokenizer reaches across. A unit that the cache lacks is encoded as a
-text by `encode.py`, whose handle has only the steps after the cut (none for a word).
+A *unit* is a part of a text that has the same ids in any text. It is a word, if one walk over the text finds the words;
+else it is the text between two cuts that no token and no step of the tokenizer reaches across. Of the units that the
+cache lacks, short words are merged by `encode_words/short_words.py`, if the model allows it. `encode.py` encodes the
+others like texts; the handle for this has only the steps after the cut (none for a word).
 
-The corpus stage `encode_corpus` does the same for many documents. There a model gets the new units of many blocks
-together, in Python; here only the result comes back to Python, since a call takes less than a microsecond.
+The corpus stage `encode_corpus` does the same for many documents, and returns to Python for new units that its kernel
+can't encode. Here a call takes less than a microsecond, so it returns to Python only with the result.
 
 Bounds: a text is copied to `block` in blocks of at most BLOCK_BYTES; `block`, `codes` and `bounds` have MARGIN elements
-more. `ids` has room for MOST_BYTES ids, and one group more. Before each group of N_KEYS units, and before the ids of an
-encoded unit are written, there must be room for these, for as many ids as the rest of the group has bytes, for
-MOST_INLINE ids of each unit of a group, and for SLACK bytes. A run has at most as many ids as bytes.
+more. `ids` has room for MOST_BYTES ids, and one group more. Before each group of N_KEYS units, there must be room for
+as many ids as they have bytes, for MOST_INLINE ids of each, and for SLACK bytes; before the ids of an encoded unit are
+written, for these and the same for the rest of its group. A unit has at most as many ids as bytes, if it has a run.
 """
 
 from __future__ import annotations
@@ -58,12 +59,13 @@ from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64
 
 # The largest text. For longer texts it pays to use threads.
 MOST_BYTES = 1 << 18
-# Instead of a number of ids: the caller must look at the size of the cache and at the tables of the walk.
+# The result instead of a number of ids: the caller must see whether the cache should grow and whether the walk has
+# better tables by now, and call again. It comes when the bytes in `left` are used up.
 RENEW = -2
-# The most bytes of a text that is walked without codes, by `walk_rest`.
+# The most bytes of a block that `walk_rest` walks as it is. `walk_block` would first make codes of its characters.
 FEW_BYTES = 1 << 9
 MOST_BYTES_OF_WORD = short_words.MOST_BYTES
-SLACK = 64 + 4 * MAX_SPECIAL
+SLACK = 64 + 4 * MAX_SPECIAL  # bytes of `ids`: the special tokens after a text, and 64 more
 _GROUP_BYTES = 4 * MOST_INLINE * N_KEYS + SLACK
 
 
@@ -73,44 +75,44 @@ class TextInUnits(NamedTuple):
     steps: U64s  # the handles of the steps before the cut: first EXTRACT, perhaps FORM, perhaps EXTRACT
     n_steps: int
     alone: bool  # a text with added tokens is TOO_MUCH
-    space: int  # NEVER, IF_ANY, ...
+    space: int  # which pieces get a space in front: NEVER, IF_ANY, ... of steps.py
     walk: Walk
     cache: WordCache  # for ids of four bytes
     inner: int  # the address of the handle that encodes units
     unit_ids: U32s  # where that handle's kernel writes ids
     before: U32s  # uint32[at most MAX_SPECIAL], special tokens
     after: U32s
-    left: I64s  # int64[1], bytes of text until RENEW
-    edges: I64s  # int64[2]
+    left: I64s  # int64[1], how many bytes of text are encoded until the result is RENEW
+    edges: I64s  # int64[2], begin and end of a piece of text
     masks: U64s  # MASKS of the cache
     keys: U64s  # uint64[4 * N_KEYS]
     block: U8s  # uint8[BLOCK_BYTES + MARGIN]
     codes: U8s
     bounds: U32s  # uint32[likewise]
     ids: U32s
-    grouped: bool  # new units are words of the model below, and are merged together
+    grouped: bool  # `words` is the model, and merges new units of at most MOST_BYTES_OF_WORD bytes together
     words: ShortWords
     hashes: U64s  # memory of `merge_words`
     merging: U32s
     merge_state: U64s
-    event_at: U64s  # uint64[words of a block], ids before an event, and the new word
-    event_of: U64s
-    new_begin: U64s  # uint64[likewise], of each new word in `block`, and its line of the cache
+    event_at: U64s  # uint64[words of a block]: how many ids stand before each event; see `_put_ids`
+    event_of: U64s  # the number of the new word of each event
+    new_begin: U64s  # uint64[words of a block], of each new word: its first byte in `block`
     new_end: U64s
-    new_lines: U64s
-    new_rows: U64s
+    new_lines: U64s  # its line of the cache
+    new_rows: U64s  # where its ids begin in `new_ids`
     new_ids: U32s  # uint32[bytes of a block]
 
 
 def new_handle(steps_before: Sequence[Handle], alone: bool, space: int) -> Handle:
-    """A handle without memory, walk, cache and model; alone: only texts without added tokens; space: NEVER, ..."""
+    """Makes a handle without memory, walk, cache and model; alone, space: the fields of `TextInUnits`."""
     handle = Handle(TextInUnits, alone=alone, space=space, grouped=False)
     put_steps(handle, steps_before)
     return handle
 
 
 def with_memory(handle: Handle, inner: Handle) -> Handle:
-    """Copies a handle, and gives the copy memory for one text at a time; inner: such a copy that encodes units."""
+    """Copies a handle, and gives the copy memory for one text at a time; inner: a handle of encode.py, for one unit."""
     own = handle.copy()
     own.put(inner=inner.address, unit_ids=inner["ids"], masks=MASKS, left=np.zeros(1, np.int64))
     own.keep(inner)
@@ -128,14 +130,14 @@ def with_memory(handle: Handle, inner: Handle) -> Handle:
 
 @kernel(i64, i64, i64, i64)
 def encode_units(address, text, n_bytes, flags):
-    """Encodes a text, n_bytes at an address, at most MOST_BYTES. -> the number of ids, or TOO_MUCH or RENEW."""
+    """Writes the ids of a text of n_bytes, at most MOST_BYTES, to a handle. -> their number, or TOO_MUCH or RENEW."""
     handle, given = record_at(address, TextInUnits), view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
     left = handle.left
     left[U0] -= n_bytes
     if left[U0] < 0:
         return np.int64(RENEW)
     n_steps = handle.n_steps
-    for i in range(1, n_steps - 1):
+    for i in range(1, n_steps - 1):  # normalization forms, which seldom change a text: here they must not
         form = record_at(step_of(handle, i), Form).form
         if inert_run(given, 0, n_bytes, form.page, form.member, form.n_inert, True)[0] < n_bytes:
             return np.int64(TOO_MUCH)
@@ -150,7 +152,7 @@ def encode_units(address, text, n_bytes, flags):
 
 @kernel(inline=True)
 def _put_special(ids, tokens, out):
-    """Appends special tokens, of which there are at most MAX_SPECIAL, to the ids; out: bytes of ids."""
+    """Appends special tokens, at most MAX_SPECIAL, to the ids; out: the bytes of ids before. -> those afterwards."""
     ids = view(ids, np.uint8)
     for k in range(len(tokens)):
         store_u32(ids, np.uint64(out), tokens[k])
@@ -160,7 +162,7 @@ def _put_special(ids, tokens, out):
 
 @kernel  # not inline: Numba inlines what an inline function calls, too
 def _cut_at_tokens(handle, given, n_bytes, n_steps, out):
-    """Encodes text between added tokens: those of the first step, then of the last. -> bytes of ids, or TOO_MUCH."""
+    """Encodes a text, cut at the added tokens of the first step, then of the last. -> bytes of ids, or TOO_MUCH."""
     first, last = record_at(step_of(handle, 0), Extract), record_at(step_of(handle, n_steps - 1), Extract)
     finder, ids, any_tokens = finder_of(first)
     several = n_steps > 1 and len(last.options) > 0
@@ -185,7 +187,7 @@ def _cut_at_tokens(handle, given, n_bytes, n_steps, out):
 
 @kernel
 def _between(handle, step, given, begin, stop, out, at_start):
-    """Encodes given[begin:stop], cut at the tokens of one step; also returns False if `at_start` is no longer true."""
+    """Encodes given[begin:stop], cut at the added tokens of a step. -> bytes of ids, or TOO_MUCH; `at_start` then."""
     finder, ids, _ = finder_of(step)
     first, at, after, blank = begin, begin, begin, begin
     while True:
@@ -213,14 +215,14 @@ def _put_token(handle, id, out):
 
 @kernel
 def _encode_piece(handle, given, begin, end, at_start, out):
-    """Encodes a piece without added tokens, not empty; at_start: the first one. -> the bytes of ids, or TOO_MUCH."""
+    """Encodes a piece without added tokens, not empty; at_start: the first piece. -> the bytes of ids, or TOO_MUCH."""
     walk, block, codes, bounds, edges = (as_views(handle.walk), handle.block, handle.codes, handle.bounds, handle.edges)
     edges[U0] = begin
     edges[U1] = end
     start, n_room = begin, BLOCK_BYTES + MARGIN
     n_before = np.int64(1) if wants_space(handle, given, begin, end, at_start) else np.int64(0)
     while start < end:
-        block[U0] = 0x20  # kept if `n_before` is 1
+        block[U0] = 0x20  # the text is written after this space if `n_before` is 1, else over it
         copied, n, _ = fill_block(
             given, edges, np.int64(0), start, end, walk, tail(block, n_before), n_room - n_before, edges, False
         )
@@ -254,10 +256,10 @@ def wants_space(handle, given, begin, end, at_start):
 
 @kernel
 def _put_ids(handle, n_words, out):
-    """Appends the ids of the n_words units that `bounds` tells. -> the bytes of ids, or TOO_MUCH.
+    """Appends the ids of the n_words units that begin at `bounds` in `block`. -> the bytes of ids, or TOO_MUCH.
 
-    New words of `ShortWords` are merged together after the loop, since most of the time of a merge is waiting for
-    memory. An *event* notes where the ids of each belong; the ids after an event are moved when their number is known.
+    New words of `ShortWords` are merged together after all units are looked up, since most of the time of a merge is
+    waiting for memory. Until then, an *event* notes where the ids of a new word belong; `_insert` puts them there.
     """
     out, n_events, n_new, failed = _look_up(handle, n_words, np.uint64(out))
     if n_new:  # even if something failed: no unit stays in the cache without ids
@@ -269,7 +271,7 @@ def _put_ids(handle, n_words, out):
 
 @kernel
 def _look_up(handle, n_words, out):
-    """Appends the ids of units; also returns the numbers of events and new words, and if there is too little room."""
+    """Appends ids of units, notes new words. -> bytes of ids, numbers of events and new words, whether it failed."""
     known, masks, block, bounds = as_views(handle.cache), handle.masks, handle.block, handle.bounds
     keys = handle.keys
     ids, unit_ids = view(handle.ids, np.uint8), handle.unit_ids
@@ -310,9 +312,9 @@ def _look_up(handle, n_words, out):
             for k in range(n):
                 store_u32(ids, out + U4 * k, unit_ids[k])
             out += U4 * n
-            if slot == NOWHERE:  # the cache has lost more than its ids
+            if slot == NOWHERE:  # the cache lacks the unit, and not only its ids
                 slot = enter(known, *key, block, begin, length, U0)
-            if slot != NOWHERE:  # it is not too long for the cache
+            if slot != NOWHERE:  # the unit is not too long for the cache
                 give_ids(known, U4, slot, unit_ids, U0, n, length)
     return out, n_events, n_new, False
 

@@ -16,8 +16,9 @@ NOWHERE = ALL  # no slot of a cache
 def word_cache(capacity: int) -> np.ndarray:
     """An empty cache for about `capacity` encoded words, uint64[slots, 8], a cache line each; capacity 0: no cache.
 
-    The hash of a word is its slot, where it replaces another word: the size never grows. Element 0 is the number of
-    bytes (0: free), tokens << 8, and the end of token i << 16 + 5 * i; 1 to 3 are the word, 4 to 7 its ids.
+    The hash of a word gives its slot, where it replaces another word: the size never grows. Element 0 is the `mark` of
+    `recall` (0: free), the number of tokens << 8, and the end of token i << 16 + 5 * i; 1 to 3 are the bytes of the
+    word, 4 to 7 its ids, uint32.
     """
     return np.zeros((1 << (capacity - 1).bit_length() if capacity else 0, 8), np.uint64)
 
@@ -45,8 +46,9 @@ def _load_word(text, begin, n, part):
 def recall(cache, text, begin, n, mark, tokens, t):
     """Writes the tokens of the n bytes from text[begin] on, if the cache has them.
 
-    mark: n, or another number below 256 for bytes that may have other tokens. -> whether the cache has them, the number
-    of all tokens now, and for `keep` where the slot begins that can hold them (NOWHERE: too many bytes), and their key.
+    mark: n; or, as a part of a word can have other tokens than a word of the same bytes, another number below 256 for
+    the part. -> whether the cache has the bytes; the number of all tokens now; and what `keep` takes: where their slot
+    begins (NOWHERE: they are too many for one), and their key.
     """
     key, record = (U0, U0, U0), NOWHERE
     if n > np.uint64(MAX_CACHED[0]):

@@ -1,14 +1,14 @@
-"""The symbols that a character begins with, if its bytes merge before anything else can merge with one of them.
+"""The symbols that a character begins as, instead of its bytes, before a word is merged.
 
 A byte-level vocabulary merges the bytes of a character first: 0xE4 0xB8 0xAD become 中 in two merges, before 中 merges
 with other characters. That is certain if no merge across the two edges of the character can come before these two. Such
 a merge joins the first bytes of the character to what comes before them, or its last bytes to what comes after them.
 `crossing` has the lowest rank of all such merges, for the two bytes at the edge; a character begins as few symbols if
-this rank, at both edges, is higher than the ranks of the merges inside the character. Of a character that is one symbol
-then, no merge with what lies beside it may have a lower rank, as holds for all vocabularies that were learnt: they make
-a token before they merge it. Of the Chinese characters of a text, 73 % begin as few symbols with the vocabulary of
-Llama 3, 83 % with that of Qwen 3, and 99 % with one learnt from Chinese. So a word needs one look-up a character, not
-six for its bytes.
+this rank, at both edges, is higher than the ranks of the merges inside the character. If it begins as one symbol, all
+merges of this symbol must have higher ranks than those inside, too. That holds for all vocabularies that were learnt:
+they make a token before they merge it. Of the Chinese characters of a text, 73 % begin as few symbols with the
+vocabulary of Llama 3, 83 % with that of Qwen 3, and 99 % with one learnt from Chinese. So a word needs one look-up a
+character, not six for its bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FIELDS = 4
 # What is known of a symbol: first and last byte, length up to 5 (0: no merge makes it), and whether it has only bytes
 # 0x80 to 0xBF, which continue a character
 _FIRST, _LAST, _LENGTH, _CONTINUES = range(4)
-# Of tables by which each character begins as its bytes
+# The two tables of `character_tables`, by which each character begins as its bytes
 NO_CHARACTERS, NO_EDGES = np.zeros(FIELDS * int(N_CODES), np.uint32), np.zeros(256 * 256, np.uint32)
 
 
@@ -65,7 +65,7 @@ def _find_crossing(pairs, merged, known, parts, lowest, crossing):
             parts[rank, 0], parts[rank, 1] = a, b
             lowest[a], lowest[b] = min(lowest[a], rank), min(lowest[b], rank)
     found = True
-    while found:  # twice, unless a merge comes before those that make its parts
+    while found:  # two turns, unless a merge has a lower rank than those that make its parts
         found = False
         for rank in range(len(merged)):
             a, b, new = parts[rank, 0], parts[rank, 1], merged[rank]

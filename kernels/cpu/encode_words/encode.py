@@ -1,9 +1,9 @@
 """The stage `encode_words`: byte-pair encoding of many words, one after the other.
 
-A word that is a token as a whole, or that is in the cache, is done. Any other word is cut at edges that no token can
-cross (symbols.py): each part is encoded on its own, with the same result, and parts occur again far more often than
-words (in Chinese that takes two thirds less time; without a pre-tokenizer, a whole document is one word). A part is
-encoded by merges of its symbols (characters.py, merge.py).
+The cache has the tokens of many words, and with `ignore_merges` a word that is a token stays whole. Any other word is
+cut at edges that no token can cross (symbols.py): each part is encoded on its own, with the same result, and parts
+occur again far more often than words (in Chinese that takes two thirds less time; without a pre-tokenizer, a whole
+document is one word). A part is encoded by merges of its symbols (characters.py, merge.py).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def encode_words(data, start, end, tables, cache, random, *, positions=True):
     start and end are empty, and so must be the cache. An unknown token that the vocabulary lacks becomes NONE.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
-    # A character that becomes the tokens of its bytes has those of both affixes, too
+    # An unknown character can become the tokens of its bytes, and of the bytes of prefix and suffix (`first_symbols`)
     n_affixes = (len(tables.prefix) + len(tables.suffix)) * (len(tables.fallback) > 0)
     n = int((end - start).sum()) * (1 + n_affixes)
-    # Pages that no token is written to cost nothing.
+    # Mostly far more than there are tokens: pages of memory that nothing is written to cost nothing
     spans = np.empty(n if positions else 0, np.int64), np.empty(n if positions else 0, np.int64)
     tokens = np.empty(n, np.uint32), *spans
     rows = np.empty(len(start) + 1, np.int64)
@@ -51,7 +51,7 @@ def encode_words(data, start, end, tables, cache, random, *, positions=True):
 
 @kernel((i64, i64, i64), BpeTables, u64[:, :], u64[:], (u32[:], i64[:], i64[:]), i64[:])
 def _encode_words(words, tables, cache, random, tokens, rows):
-    # Passing arrays on would count their references at each word
+    # Views, since passing arrays on would count their references at each word
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
     out = view(tokens[0]), view(tokens[1]), view(tokens[2]), len(tokens[1]) > 0
     row_ends = view(rows)
@@ -86,21 +86,21 @@ def _encode_words(words, tables, cache, random, tokens, rows):
 def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
     """Writes the tokens of the word text[begin:end], which isn't empty, and returns the number of all tokens now.
 
-    model: the views of BpeTables. dropout: theirs; 0.0 as a constant leaves out what only dropout needs. kept: of a
-    cache for this model, its slots as uint64 and as uint32, and their number - 1; asked if `cached`. work: for n
-    symbols (bytes, unless a character becomes more tokens than it has bytes): uint32[n + 2] symbols, int64[n + 1]
-    offsets, uint32[n + 2] links before and after, uint32[SHORT + 2] keys; and the state of the random generator. out:
-    ids, begins, ends, and whether begins and ends are wanted, as they must be if `cached`.
+    model: the views of BpeTables. dropout: of the tables; with the constant 0.0, LLVM leaves out what only dropout
+    needs. kept: the slots of a `word_cache` for this model as uint64, the same as uint32, and their number - 1; used if
+    `cached`. work: for n symbols (one for each byte; more if a character becomes more tokens than it has bytes):
+    uint32[n + 2] symbols, int64[n + 1] offsets, uint32[n + 2] links before and after, uint32[SHORT + 2] keys; and the
+    state of the random generator. out: ids, begins, ends, and whether the last two are wanted: always, if `cached`.
     """
     symbols, offsets, before, after, keys, random = work
     ids, begins, stops, positions = out
     tokens = ids, begins, stops
     by_byte = len(model.byte_ranks) > 0  # each byte is a symbol, the same one wherever it stands
-    merging = model.pairs, model.merged, model.byte_ranks, np.uint32(len(model.ids))  # which is in no pair
+    merging = model.pairs, model.merged, model.byte_ranks, np.uint32(len(model.ids))  # the last: a symbol in no pair
     scanned = not model.ordered and dropout == 0.0
     keeps_whole = len(model.whole.offsets) > 1 and dropout == 0.0
     n, start = end - begin, np.int64(begin)
-    # Where a word that is a token isn't taken apart, the same bytes as part of a word can have other tokens.
+    # If a word that is a token stays whole, the same bytes as part of a word can have other tokens: a mark of their own
     part_mark = np.uint64(128) if keeps_whole else U0
     key, record = (U0, U0, U0), NOWHERE
     if cached:

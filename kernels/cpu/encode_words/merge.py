@@ -34,7 +34,8 @@ def merge_by_scan(text, begin, n, model, by_byte, scratch):
     """Merges a word of n symbols, at most SHORT: its tokens are symbols[0], symbols[after[0]] and so on up to n.
 
     model: the views of pairs, merged symbols and byte ranks, and a symbol that is in no pair; scratch: uint32[n + 2]
-    symbols, links before and after, and keys. Two symbols in no pair, after the word and one further, save tests.
+    symbols, links before and after, and keys. After the word stand two symbols in no pair, as the neighbours of the
+    last and of the first symbol: so the loop needs no test for the ends of the word.
     """
     pairs, merged, byte_ranks, nothing = model
     symbols, before, after, keys = scratch
@@ -75,8 +76,9 @@ def merge_by_scan(text, begin, n, model, by_byte, scratch):
 def merge_by_heap(symbols, before, after, count, model, random):
     """Like `merge_by_scan` for a word of any length, with a heap of rank << 32 | position.
 
-    model: the views of merged symbols and pairs, and the dropout: with that probability a pair from the heap is put
-    aside, until the next that isn't. An entry stands for the symbols at its position if these merge to the same token.
+    model: the views of merged symbols and pairs, and the dropout: with this probability, a pair from the heap is put
+    aside, and put back when the next pair is not. An entry is out of date, and left out, unless the symbols that are at
+    its position now merge to the same token.
     """
     merged, pairs, dropout = model
     # Each merge takes an entry out and puts at most two in, so 2 * count entries are enough.

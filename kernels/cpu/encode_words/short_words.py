@@ -38,22 +38,23 @@ from gputok.kernels.signatures import NamedTuple, U32s, i64, u32
 
 MOST_BYTES = 62  # a longer word is encoded by `encode_words`
 GROUP = 16  # words that are merged side by side
-AHEAD = np.uint64(16)  # words whose text is on the way while another word is begun
-BATCH = 128  # words that are looked for among the tokens before they are merged
+AHEAD = np.uint64(16)  # how many words before a word is begun its text is prefetched
+BATCH = 128  # words that are looked for among the tokens together, before they are merged
 LANES = np.uint64(16)  # keys that `least_of` compares
 POSITION_BITS = np.uint32(6)  # bits of a position in a word
-# Of each word of a group: symbols, and the key of the pair that begins at each, STRIDE of each kind. The first symbol
-# of the word is the second here: before the word, and after it, stands a symbol in no pair.
+# A word of a group has STRIDE symbols in `work`, then STRIDE keys: of the pair that begins at each symbol. Its first
+# symbol is at position 1: before the word, and after it, stands a symbol in no pair.
 STRIDE = 64
 KEYS = np.uint64(STRIDE)
-# And the number of its first symbols (0: there is no word), and a bit for each that it still has; where its ids go and
-# its number; which ranks were asked for (0: none), of which pairs, and where these are; the lowest key
+# In `state` it has: how many symbols it began as (0: there is no word), and a bit for each that it still has; where its
+# ids go, and which word it is; which ranks were asked for (0, MERGED or FIRST), of which pairs (left << bits | right),
+# and at which positions; the lowest key
 SIZE, ALIVE, TARGET, NUMBER, ASKED, KEY_LEFT, KEY_RIGHT, AT_LEFT, AT_RIGHT, LEAST = (np.uint64(i) for i in range(10))
 N_FIELDS = 16
 # A word's fields are at i of `state`, its symbols at i * SYMBOLS_OF of `work`
 SYMBOLS_OF = np.uint64(2 * STRIDE // N_FIELDS)
 WORK, STATE = GROUP * 2 * STRIDE, GROUP * N_FIELDS  # elements of memory for a group
-MERGED, FIRST = U1, U2  # the pairs of the last merge; all pairs of a new word
+MERGED, FIRST = U1, U2  # the ranks of the two pairs of the last merge; those of all pairs of a new word
 _MARK = ord("▁")
 
 
@@ -68,7 +69,7 @@ class ShortWords(NamedTuple):
     merged: U32s  # uint32[m], the symbol that the pair of each rank becomes; empty: it is `first` + rank
     first: int
     ids: U32s  # uint32[n], of each symbol; empty: a symbol is its id
-    whole: Strings  # the tokens, if a word that is one isn't taken apart; else empty
+    whole: Strings  # the tokens, if a word that is a token isn't taken apart; else empty
     characters: U32s  # of `characters.character_tables`
     crossing: U32s
     n: int  # symbols
@@ -97,13 +98,13 @@ def line_words(tables: BpeTables) -> ShortWords | None:
 
 
 def _short_words(tables: BpeTables, symbols: np.ndarray, ranks: np.ndarray, wide: np.ndarray) -> ShortWords:
-    """ranks: uint32[256, 256], of the pairs of two bytes."""
+    """Makes the model; ranks: uint32[256, 256], of the pairs of two bytes."""
     n, m = len(tables.ids), len(tables.merged)
     ids = tables.ids[:0] if rises_by_one(tables.ids) and not tables.ids[:1].any() else tables.ids
     ranks = ranks.ravel()
     keys = np.where(ranks == NONE, NONE, ranks << POSITION_BITS)
     merged, first = tables.merged, int(tables.merged[0]) if m else 0
-    if rises_by_one(merged):  # as trained: nothing to wait for
+    if rises_by_one(merged):  # as trained: then no memory is read for the symbol of a rank
         merged = merged[:0]
     rest = tables.whole, tables.characters, tables.edges, n
     return ShortWords(symbols, keys, wide, tables.pairs, merged, first, ids, *rest)
@@ -122,7 +123,7 @@ def encode_short_words(data, start, end, model, longer=NO_WORDS):
     n_longer = np.count_nonzero(lengths > MOST_BYTES)
     if n_longer != len(longer[1]) - 1:  # the kernel would read rows that do not exist
         raise ValueError(f"{n_longer} words have more than {MOST_BYTES} bytes, but `longer` has {len(longer[1]) - 1}")
-    ids = np.empty(int(lengths.sum()) + 4, np.uint32)  # four more are read at most, and never written
+    ids = np.empty(int(lengths.sum()) + 4, np.uint32)  # `pack_ids` may read the last four, which are never written
     rows = np.empty(len(start) + 1, np.int64)
     _encode((pointer(data), pointer(start), pointer(end)), model, longer, ids, rows)
     return ids[: rows[-1]], rows
@@ -130,7 +131,7 @@ def encode_short_words(data, start, end, model, longer=NO_WORDS):
 
 @kernel(inline=True)
 def _ask(pairs, left, right):
-    """Asks for the slots where the rank of a pair may be; the pair as a key."""
+    """Prefetches the slots where the rank of a pair may be. -> the pair as one number, left << bits | right."""
     slots = pairs.slots
     key = np.uint64(left) << np.uint64(pairs.bits) | np.uint64(right)
     at = hash_pair(key) & np.uint64(len(slots) - 1)
@@ -141,9 +142,10 @@ def _ask(pairs, left, right):
 
 @kernel(inline=True)
 def _answer(pairs, key, position):
-    """The key of a pair at a position, rank << POSITION_BITS | position; without a rank, all its bits are set.
+    """The key of a pair at a position, rank << POSITION_BITS | position; if it has no rank, all bits of `rank` are set.
 
-    Four slots are looked at together: mostly one of them has the pair, or is free. The table has at least four.
+    key: of `_ask`. Four slots are looked at together: mostly one of them has the pair, or is free. The table has at
+    least four.
     """
     slots, mask, rank_bits = pairs.slots, np.uint64(len(pairs.slots) - 1), np.uint64(64 - 2 * pairs.bits)
     at = hash_pair(key) & mask
@@ -193,7 +195,7 @@ def _first_symbols(text, begin, end, model, work, symbols):
 
 @kernel((i64, i64, i64), ShortWords, (u32[:], i64[:]), u32[:], i64[:])
 def _encode(words, model, longer, tokens, rows):
-    """Merges the words, and puts the ids of longer words between: a row each, and none has more ids than bytes."""
+    """Merges the words, and puts the ids of longer words between: each is a row, with at most one id for each byte."""
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)
     n_words, out, counts = np.uint64(len(rows) - 1), view(tokens), view(rows, np.uint64)
     memory = scratch(BATCH, np.uint64), scratch(WORK, np.uint32), scratch(STATE, np.uint64)
@@ -251,7 +253,7 @@ def _merge(model, work, state, i, symbols):
 
 @kernel(inline=True)
 def _finish_word(model, work, state, i, symbols, out, counts):
-    """4. Writes the ids of a word whose pairs have no rank any more, if there is one."""
+    """4. Writes the ids of a word whose pairs have no rank any more, if there is a word at `i`."""
     names, named = model.ids, len(model.ids) > 0
     if state[i + SIZE]:
         count, target, alive = U0, state[i + TARGET], state[i + ALIVE]
@@ -270,7 +272,7 @@ def _finish_word(model, work, state, i, symbols, out, counts):
 
 @kernel(inline=True)
 def _skip_words(text, words, model, hashes, out, counts, seen):
-    """5. Writes the ids of words that need no merge, up to one that does; seen: of `merge_words`. -> the same three."""
+    """5. Writes the ids of words that need no merge, up to one that does; seen: of `merge_words`. -> the new `seen`."""
     (starts, ends, n_words), (w, looked_for, room) = words, seen
     names, named, byte_symbols = model.ids, len(model.ids) > 0, model.symbols
     keeps_whole = len(model.whole.offsets) > 1
@@ -329,8 +331,9 @@ def merge_words(text, words, model, memory, out, counts):
     """Writes the ids of each word text[starts[i]:ends[i]] and counts[i], their number; of words of over MOST_BYTES, 0.
 
     words: starts, ends, and their number; model: the views of ShortWords; memory: uint64[BATCH], uint32[WORK],
-    uint64[STATE]; out: an element for each byte of the words, and four more; counts: for each word and one more. Ids
-    are first written at the word's byte positions (a word has at least as many bytes as ids); then `pack_ids`.
+    uint64[STATE]; out: an element for each byte of the words, and four more; counts: for each word and one more. A word
+    has at least as many bytes as ids: its ids are written where its first bytes would be if all words stood side by
+    side, and `pack_ids` closes the gaps.
 
     Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the positions 1 to n of STRIDE; ALIVE has
     bits for these and for 0 and n + 1, which stay, so that each symbol has one before and one after it; a key below
@@ -352,7 +355,7 @@ def merge_words(text, words, model, memory, out, counts):
     active = True
     while active:
         active = False
-        # Loops of their own: what one of them stores is not read again at once, in other units
+        # Three loops: in one, a vector of keys would be read right after single keys were stored, which takes long
         for i in range(U0, used, fields):
             _rank_pairs(pairs, work, state, i, i * SYMBOLS_OF)
         for i in range(U0, used, fields):

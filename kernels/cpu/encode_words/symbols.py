@@ -16,7 +16,8 @@ def next_cut(text, at, end, inside, crossing, by_byte):
     """The first edge after `at` that no token crosses, or `end`.
 
     A token that crosses an edge contains the two characters there side by side, or, if bytes are symbols, ends or
-    begins within one of them. ASCII words are rarely cut, so with bytes only other characters are tested.
+    begins within one of them: `inside` and `crossing` of BpeTables tell. ASCII words are rarely cut, so if bytes are
+    symbols (`by_byte`), only edges between two characters beyond ASCII are tested.
     """
     left, left_byte = U0, np.uint64(text[at])
     p = at
@@ -61,7 +62,7 @@ def all_known(text, at, end, symbols):
 
 @kernel(inline=True)
 def bytes_as_symbols(text, begin, n, table, symbols, offsets):
-    """`first_symbols` if each byte is a known symbol, the same at all positions in the word; table: uint32[256]."""
+    """`first_symbols` if each byte has a symbol, the same at all positions in words; table: uint32[256], symbol + 1."""
     for i in range(n):
         symbols[i] = table[text[begin + i]] - np.uint32(1)
         offsets[i] = i
@@ -71,9 +72,9 @@ def bytes_as_symbols(text, begin, n, table, symbols, offsets):
 
 @kernel
 def characters_as_symbols(text, begin, n, tables, symbols, offsets):
-    """Like `bytes_as_symbols`, with few symbols of each character for which it is certain that its bytes merge to them.
+    """Like `bytes_as_symbols`, but where the first merges inside a character are certain, writes what they make.
 
-    tables: the symbol + 1 of each byte, and the two tables of `character_tables`.
+    tables: the symbol + 1 of each byte, and the two tables of `character_tables` (characters.py).
     """
     table, characters, edges = tables
     at, count = U0, U0

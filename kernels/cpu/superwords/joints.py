@@ -1,16 +1,16 @@
 """Whether tokens that stand side by side are those of their joined text.
 
-Words are looked up, each with its tokens; text of several words has the tokens of its words, unless a merge reaches
-across a word's end. Two tokens *fit* if byte-pair encoding of their joined text gives these two. A sequence of tokens
-is the encoding of its text if all neighbours fit (van Antwerpen and Neubeck 2024, "So many tokens, so little time",
-github.com/github/rust-gems). So only ends that don't fit are encoded anew, with the tokens beside them.
+A table has the tokens of each word. A piece of several words has the tokens of its words, unless a merge reaches across
+a word's end. Two tokens *fit* if byte-pair encoding of their joined text gives these two. A sequence of tokens is the
+encoding of its text if all neighbours fit (van Antwerpen and Neubeck 2024, "So many tokens, so little time",
+github.com/github/rust-gems). So only where two tokens don't fit, they and tokens beside them are encoded anew.
 
 Proof, for merges that are applied in the order of their ranks, each to all its occurrences from left to right: as long
-as no merge has reached across an end, both tokens have evolved as they do alone, and a merge across the end would
-happen in their joined text as well.
+as no merge has reached across the end of a token, the tokens on both sides have evolved as they do alone, and a merge
+across that end would happen in the joined text of these two as well.
 
-It needs a vocabulary in which each token is made by one merge, which comes after those that make its parts. Tokens are
-numbered by age: 0 to 255 are the bytes, the others follow by rank.
+The proof needs a vocabulary in which each token is made by one merge, which comes after those that make its parts.
+Tokens are numbered by *age*: 0 to 255 are the bytes, the others follow by rank.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from gputok.kernels.cpu.superwords.runs import FEW, few_ids, put_few, work_for
 from gputok.kernels.signatures import I64s, NamedTuple, U8s, U16orU32, U16s, U32s, U64s, i64, u8, u32, u64
 
 BYTES = np.uint64(256)
-# Of the number of pairs that are remembered: 512 KiB, which stays in a cache of the second level
+# 2**KNOWN_BITS pairs that fit are remembered: 512 KiB, which stays in a cache of the second level
 KNOWN_BITS = 16
-# Likewise, of pairs that don't fit, with the ids of their joined text
+# 2**ANEW_BITS pairs that don't fit are remembered, with the ids of their joined text
 ANEW_BITS = 12
-# Bytes that are encoded anew, besides four times a piece's, before the whole piece is
+# If more bytes of a piece are encoded anew than four times its own and these, the whole piece is encoded at once
 MUCH_WORK = 4096
 _UNSURE_OF_EIGHT = np.uint64(0x0202020202020202)
 
 
 class Joints(NamedTuple):
-    """The tables of a vocabulary. Ages are those of the text above."""
+    """The tables of a vocabulary, whose tokens are numbered by age (see the top of this file)."""
 
     age: U32s  # uint32[ids], the age of each id, or NONE
     id: U32s  # uint32[n], the id of each age
@@ -52,7 +52,7 @@ class Joints(NamedTuple):
 
 
 def joints(symbols: np.ndarray, merges: np.ndarray, n_ids: int) -> Joints | None:
-    """Makes the tables; None if the vocabulary is not as they need it.
+    """Makes the tables; None if the vocabulary is not as the proof above needs it.
 
     symbols: uint32[256], the id of each byte; merges: uint32[m, 3], the ids of left, right and new token, by rank.
     """
@@ -81,7 +81,7 @@ def joints(symbols: np.ndarray, merges: np.ndarray, n_ids: int) -> Joints | None
 def _find_lengths(parts, begin):
     """Writes where the bytes of each age begin; the parts of a token have lower ages.
 
-    Bounds: begin[-1] is at most the bytes of the vocabulary, since ages are different tokens, each as long as its parts
+    The sum begin[-1] is at most the bytes of the vocabulary, since ages are different tokens, each as long as its parts
     together: `made` is looked up by its bytes, and `wrong_merge` of compiled.py checks the lengths of a file's merges.
     """
     for age in range(len(begin) - 1):
@@ -135,7 +135,7 @@ def _pair_fits(left, right, parts, pairs):
 
 @kernel(inline=True)
 def _fits(s, known, x, y):
-    """Whether two ids fit. A pair of bytes that no token has inside is not looked up, and a known pair only once."""
+    """Whether two ids fit. They do if no token contains the two bytes where they meet; `known` remembers others."""
     bit = (np.uint64(s.edges[x]) & np.uint64(0xFF)) | (np.uint64(s.edges[y]) & np.uint64(0xFF00))
     if s.inside[bit >> U6] >> (bit & U63) & U1 == U0:
         return True
@@ -208,14 +208,14 @@ def _fit(ids, marks, tables, known):
 
 @kernel(U16orU32, i64[:], u8[:], Joints, u64[:], i64, U16orU32, u8[:], i64[:])
 def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_ends):
-    """Writes the ids of each piece, all of which fit, their marks, and where those of each text end.
+    """Writes the ids of each piece as they are encoded together, their marks, and where those of each text end.
 
     out, out_marks: with room for an id of each byte of the texts, and FEW more. Ids are below len(tables.age); only
     pieces of several ids, which all have ages, are looked at.
 
     The ids written so far are always the encoding of their text. If the next id doesn't fit, the last of them are taken
     back, twice as many each time, and encoded together with it, until they fit what is before them. A piece for which
-    that takes long is encoded at once. An id after newly encoded ones has to be looked at, whatever its mark.
+    that takes long is encoded as a whole (MUCH_WORK). An id after newly encoded ones is looked at, whatever its mark.
     """
     s, known, symbols, mark = as_views(tables), view(known), view(ids), view(marks)
     fitting, fitting_marks = view(out), view(out_marks)

@@ -2,8 +2,9 @@
 
 A merge (A, B) of count c lies across c distinct edges, where the last token of A stands before the first one of B. So
 those two tokens stand side by side at least c times. *Cells* count neighbours by a hash of both: 2**bits counters
-without keys. A cell may count several pairs, and so never less than one of them. Text cut where the cell is below a
-threshold has all merges of that count or more, with their counts and ties; most of the text has none, and is left out.
+without keys. A cell may count several pairs, so it is never below the count of one of them. Text that is cut where the
+cell is below a threshold keeps all merges of that count or more, with their counts and ties. Most of the text has no
+such merge, and is left out.
 
 Threads share the cells. Each deals the neighbours of a slice to ranges of cells, and adds one range after the other,
 under its lock: one megabyte at a time, which stays in its cache.
@@ -20,8 +21,8 @@ from gputok.kernels.cpu.primitives.memory import as_array, prefetch, scratch, vi
 from gputok.kernels.cpu.veto import may_merge, veto_limits
 from gputok.kernels.signatures import U16orU32, i64, u8, u32, u64
 
-RANGE_BITS = 6  # of the number of ranges that cells are dealt to
-_BLOCK = 256  # symbols whose cells are asked for before they are read
+RANGE_BITS = 6  # cells are divided into 2**RANGE_BITS ranges
+_BLOCK = 256  # symbols whose cells are prefetched together
 _CELLS_AT_ONCE = 1 << 20
 _MOST = np.uint32(0xFFFFFFFF)  # a cell counts no further
 
@@ -129,7 +130,7 @@ def _cut_runs(ids, marks, traits, limits, frequent, bits, capacity):
 def cut_runs(
     ids: np.ndarray, marks: np.ndarray, traits: np.ndarray, veto: Veto | None, frequent: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts pieces between tokens that no merge of some count or more joins; runs of one token are left out.
+    """Cuts pieces into runs between tokens that no frequent merge joins; runs of one token are left out.
 
     ids, marks, traits, veto: as for `deal_pairs`; frequent: of `frequent_cells`.
     -> start, stop: int64[runs], ascending; run i is ids[start[i]:stop[i]].

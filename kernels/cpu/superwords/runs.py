@@ -1,8 +1,8 @@
 """Merging the tokens of words to superwords.
 
-The first merges of a vocabulary of superwords never join two words; words are looked up for the tokens of these. The
-other merges join few tokens: those that are the last of some left part, and the first of its right part. Any other two
-neighbours are a cut, and what lies between two cuts is a run of two or three tokens as a rule.
+The first merges of a vocabulary of superwords never join two words: their tokens come from a table of words. The other
+merges can join only two tokens of which the first ends the left part of such a merge, and the second begins its right
+part: a *joint*. All other neighbours are cut; a *run*, what lies between two cuts, mostly has two or three tokens.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Runs(NamedTuple):
 
     pairs: Pairs  # of ids; a rank is the index into `merged`
     merged: U32s  # uint32[m], the id that each rank becomes
-    inner: U64s  # uint64[power of two], a bit for the hash of each two tokens that a merge may join
+    inner: U64s  # uint64[power of two], a bit for the hash of each two tokens that can be a joint
     nothing: int  # a number that is no id
 
 
@@ -147,7 +147,7 @@ def _next_gap(joined, i):
 
 @kernel(inline=True)
 def _copy_ids(out, n, symbols, begin, end, n_ids):
-    """Copies symbols[begin:end] to out[n:], eight at a time if there are eight: up to seven too many."""
+    """Copies symbols[begin:end] to out[n:], eight at a time if n_ids allows: this copies up to seven too many."""
     if begin + (end - begin + U7 & ~U7) <= n_ids:
         for i in range(U0, end - begin, U8):
             for k in (U0, U1, U2, U3, U4, U4 + U1, U6, U7):
@@ -162,8 +162,8 @@ def _copy_ids(out, n, symbols, begin, end, n_ids):
 def _merge_runs(ids, ends, marks, tables, known, merged_ids, merged_ends):
     """Writes the merged ids, which are not more than the ids, and where those of each text end.
 
-    Bounds: `merged_ids` has room for eight ids more. `joined` has one bit more than ids, which is 0, and eight bytes
-    more; of a load of 64 bits, 57 at least are those asked for.
+    No index is out of bounds: `merged_ids` has room for eight ids more; `joined` has one bit more than ids, which is 0,
+    and eight bytes more. A load of 64 bits from a byte on has at least 57 bits from any bit of that byte on.
     """
     symbols, out, inner, n_ids = view(ids), view(merged_ids), view(tables.inner), np.uint64(len(ids))
     mask, pairs, merged = np.uint64(len(tables.inner) - 1), as_views(tables.pairs), view(tables.merged)

@@ -1,11 +1,12 @@
-"""The merges of training BPE in batches, on threads: for the words see train.py, for the proof train_bpe_in_batches.py.
+"""The merges of training BPE in batches, on threads. For the layout of words see train.py.
 
-A batch is a prefix of the order of pairs without an id on both sides. Its steps are:
+A batch is the first pairs of the queue, as far as no id is the left part of one of them and the right part of one.
+`tests/reference/train_bpe_in_batches.py` proves that it makes the merges of one at a time. It is done as follows:
 
     pick      the first thread takes the batch from the queue
-    apply     each part deals the occurrences of the last batch to their lists, and merges its own words; the weights by
-              neighbour are sorted by shard
-    settle    each shard adds up the weights of all parts, lowers old pairs, and makes new ones
+    apply     each part lists the positions of the pairs that the last batch made, and merges the batch in its words;
+              the weights by neighbour are sorted by shard
+    settle    each shard adds up the weights of all parts, lowers the counts of old pairs, and makes new pairs
     queue     the first thread subtracts late losses, and queues the new pairs
 
 The neighbours are divided into *shards* by a hash, and one thread settles a shard: all that is added up for a pair is
@@ -13,7 +14,7 @@ in one shard. A pair that is made in a batch may lose occurrences in the same ba
 `abab`). Such late losses are noted, and subtracted after all shards are settled.
 
 Words are independent, and sums of integers don't depend on the order: so the merges are the same for any number of
-parts and threads. Numbers of rows depend on the schedule, but nothing is ordered by them.
+parts and threads. Which row a pair gets depends on the schedule, but nothing is ordered by rows.
 
 To apply or to settle is a *step*; the units of a step are the parts, or the shards. A thread claims a unit by setting
 its number to that of the step, which succeeds only once. A thread prefers its own unit, and takes over others that
@@ -40,8 +41,8 @@ from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_po
 from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
 from gputok.kernels.signatures import i64
 
-_OWN = 100  # looks at the step until a thread takes over units of others, some microseconds
-_WAIT = 4000  # looks until a thread lets others have its core
+_OWN = 100  # how often a thread looks at the step until it takes over units of others: some microseconds
+_WAIT = 4000  # how often it looks until it lets others have its core
 _32, _M33, _SIDES = np.uint64(32), np.uint64(33), np.uint64(2)
 _SIDE, _ID = np.uint64(1 << 32), np.uint64(0xFFFFFFFF)
 
@@ -57,7 +58,7 @@ def _shard_of(x, n_parts):
 
 @kernel(inline=True)
 def _begin_shards(s, part):
-    """Goes to where each shard begins in `sorted`; returns where part.shards has that as it goes on."""
+    """Copies where each shard begins to the second half of part.shards, to be moved on; returns where that begins."""
     shards = layout.n_parts_of(s) + U1
     for shard in range(layout.n_parts_of(s)):
         part.shards[shards + shard] = part.shards[shard]
@@ -65,12 +66,12 @@ def _begin_shards(s, part):
 
 
 @kernel(inline=True)
-def _deal(s, part, number):
-    """Deals the occurrences of the last batch to the lists of their new pairs; False if the pool has no room."""
+def _deal(s, part):
+    """Writes the records of the last batch to the lists of their new pairs; False if the pool has no room."""
     n_merges = np.uint64(part.at[layout.PENDING])
     n_born, n_records = part.at[layout.N_BORN], part.at[layout.N_RECORDS] // 3
-    # Two entries for each list, one for each side of each record, and as many after them for neighbours without a pair
-    if not pool_has_room(s, part, number, 2 * n_born + 3 * n_records):
+    # Two entries for each list, one for each side of each record, and one for each in `waste` (see merge.deal_records)
+    if not pool_has_room(s, part, 2 * n_born + 3 * n_records):
         return False
     waste = part.at[layout.POOL] + 2 * n_born + 2 * n_records
     shards = _begin_shards(s, part)
@@ -112,7 +113,7 @@ def _deal(s, part, number):
 
 @kernel(inline=True)
 def _note(s, part, touched, gathered, n, key, born):
-    """Notes what was gathered of the neighbours on one side, and clears it; returns the number of all notes."""
+    """Appends what was gathered of the neighbours on one side to part.born_*, and clears it; returns the new length."""
     for i in range(n):
         x = np.uint64(touched[i])
         number = gathered[x + x + U1]
@@ -130,7 +131,7 @@ def _note(s, part, touched, gathered, n, key, born):
 
 @kernel(inline=True)
 def _sort(s, part, n_born):
-    """Sorts the notes by shard; part.shards: how many each has, then where each begins."""
+    """Sorts part.born_* by shard; part.shards[1:] has the size of each shard before, and where it ends afterwards."""
     for shard in range(layout.n_parts_of(s)):
         part.shards[shard + U1] += part.shards[shard]
     shards = _begin_shards(s, part)
@@ -171,14 +172,14 @@ def _replace_all(s, part, n_batch):
 
 @kernel
 def _apply(s, number):
-    """A unit of the step that applies a batch. If an array of the part must grow, sets its need, to be called again."""
+    """Applies the batch to a part. If an array is too short, sets its need, to be called again when it has grown."""
     part, n_batch = layout.part_of(s, number), np.uint64(s.at[layout.N_BATCH])
     if part.at[layout.APPLIED] == s.at[layout.BATCH]:
         return
     for m in range(n_batch):
         prefetch(part.lists, s.batch[U3 * m + U1])
     if part.at[layout.PENDING] > 0:
-        if not _deal(s, part, number):
+        if not _deal(s, part):
             return
         part.at[layout.PENDING] = 0
     most, distinct = 0, np.int64(layout.sentinel_of(s)) + 1
@@ -200,7 +201,7 @@ def _apply(s, number):
 
 @kernel(inline=True)
 def _old_key(s, key):
-    """The pair that loses a neighbour: (x, a) or (b, x); key: merge << 33 | side << 32 | x."""
+    """The pair that loses occurrences, (x, a) or (b, x), by the key in `sorted`: merge << 33 | side << 32 | x."""
     pair = np.uint64(s.batch[np.uint64(3) * (key >> _M33)])
     x = key & _ID
     if key & _SIDE:
@@ -210,7 +211,7 @@ def _old_key(s, key):
 
 @kernel(inline=True)
 def _new_key(s, key):
-    """The pair that gets a neighbour: (x, new) or (new, x)."""
+    """The pair that gets these occurrences: (x, new) or (new, x)."""
     new, x = np.uint64(s.batch[np.uint64(3) * (key >> _M33) + np.uint64(2)]), key & _ID
     if key & _SIDE:
         return new << _32 | x
@@ -219,9 +220,9 @@ def _new_key(s, key):
 
 @kernel(inline=True)
 def _add_up(s, own, shard, n_all):
-    """Adds up the weights of the distinct keys of a shard, and replaces them by numbers of keys. -> how many keys."""
+    """Adds up the weights of each distinct key of a shard, and writes its number in place of each. -> how many keys."""
     slots, keys, sums = own.settled_slots, own.settled_keys, own.settled_sums
-    if layout.n_parts_of(s) == U1:  # which notes no key twice
+    if layout.n_parts_of(s) == U1:  # one part notes no key twice
         for i in range(n_all):
             keys[i] = own.sorted[i + i]
             sums[i] = np.int64(own.sorted[i + i + U1])
@@ -254,7 +255,10 @@ def _add_up(s, own, shard, n_all):
 
 @kernel(inline=True)
 def _take_from_old(s, own, n):
-    """Lowers the old pairs of a shard; the sums of keys that don't become pairs become 0. Returns how many do."""
+    """Lowers the counts of the old pairs of a shard. Returns how many keys become new pairs; sums of others become 0.
+
+    An old pair with a token that this batch made may not be stored yet, so it is noted in `late`.
+    """
     keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(layout.AHEAD_PAIRS)
     n_born, n_late = 0, np.uint64(0)
     for i in range(n):
@@ -281,7 +285,7 @@ def _take_from_old(s, own, n):
 
 @kernel(inline=True)
 def _give_to_new(s, own, n, row):
-    """Stores the new pairs of a shard from `row` on; sums become rows + 1, or 0."""
+    """Stores the new pairs of a shard from `row` on; each sum becomes the row + 1 of its pair, or stays 0."""
     keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(layout.AHEAD_PAIRS)
     for i in range(n):
         if i + ahead < n and sums[i + ahead] != 0:
@@ -297,7 +301,7 @@ def _give_to_new(s, own, n, row):
 
 @kernel(inline=True)
 def _settle(s, shard):
-    """Settles a shard, in arrays of the part of this number: each record gets the row + 1 of its new pair, or 0."""
+    """Settles a shard, in arrays of the part of this number: each key of it gets the row + 1 of its new pair, or 0."""
     own = layout.part_of(s, shard)
     n_all = np.uint64(0)
     for p in range(layout.n_parts_of(s)):
@@ -401,7 +405,7 @@ def assist(state, number, seen):
 
 @kernel(inline=True)
 def _meets(s, a, b, batch):
-    """Whether a pair has an id that is on the other side of a pair of the batch, or twice the same id."""
+    """Whether a is the right part of a pair of the batch, or b the left part, or both are equal."""
     return a == b or np.int64(s.sides[b + b]) == batch or np.int64(s.sides[a + a + U1]) == batch
 
 
@@ -439,7 +443,7 @@ def _pick(s, most):
         n += U1
         s.sides[a + a] = batch
         s.sides[b + b + U1] = batch
-        n_born += 2 * (count // s.threshold)  # each new pair reaches the threshold
+        n_born += 2 * (count // s.threshold)  # a bound, since each new pair reaches the threshold
         if a == b:
             break
     s.at[layout.FLOOR], s.at[layout.HEAP] = floor, n_heap
@@ -452,7 +456,7 @@ def _pick(s, most):
 
 @kernel(inline=True)
 def _may_settle(s):
-    """Whether all that settling gives has room; else sets what is needed."""
+    """Whether all that settling writes has room; else sets NEED_SETTLED of parts, or what `has_rows` sets."""
     n_all, ready = 0, True
     for shard in range(layout.n_parts_of(s)):
         n = 0
@@ -473,7 +477,7 @@ def _all_applied(s):
         if layout.part_of(s, p).at[layout.APPLIED] != s.at[layout.BATCH]:
             return False
     for m in range(np.uint64(s.at[layout.N_BATCH])):
-        s.pairs[2 * s.batch[U3 * m + U1] + 1] = 0  # all merged; until now, moving lists had to keep theirs
+        s.pairs[2 * s.batch[U3 * m + U1] + 1] = 0  # only now: `_compact` removes the list of a pair with a low count
     return True
 
 
@@ -489,7 +493,7 @@ def _queue_new(s):
 
 @kernel(layout.State, i64, i64)
 def merge_in_batches(state, work, most):
-    """Merges, as the first thread, until done, for `work` symbols, or until an array must grow; most: of a batch."""
+    """Merges as the first thread, for about `work` occurrences; most: merges of a batch. Returns how the turn ends."""
     s = as_views(state)
     before = s.at[layout.WORK]
     while True:

@@ -1,6 +1,6 @@
-"""The queue of pairs: a heap of (count, key, row) of those whose count is at least a floor.
+"""The queue of pairs: a heap of (count, left << 32 | right, row) of those whose count is at least a floor.
 
-If no such pair is left, the floor falls to its half, and one scan queues the pairs that reach it. Most wait for ever.
+If no such pair is left, the floor falls to its half, and one scan queues the pairs that reach it. Most pairs never do.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _lower_floor(s, floor):
     """Halves the floor, and queues the pairs that reach it now: (the floor, entries of the heap)."""
     lower, n_heap = max(s.threshold, floor >> 1), 0
     for row in range(s.at[layout.PAIRS]):
-        if s.pairs[2 * row + 1] < floor:  # else the pair is part of this batch
+        if s.pairs[2 * row + 1] < floor:  # the other pairs were taken from the heap for this batch
             n_heap = enqueue(s, lower, n_heap, row)
     return lower, n_heap
 

@@ -14,9 +14,10 @@ BLOCK = 64  # words; blocks go to the parts in turn, so that each part has words
 
 @kernel(i64[:], i64[:], i64[:])
 def measure(offsets, counts, blocks):
-    """Returns the weight of all pairs, and measures the words of each block; words of one symbol have no pair.
+    """Returns the sum of the weights of all pairs, and measures each block of words, but no words of one symbol.
 
-    blocks: int64[3 * blocks], all 0, gets the positions of words of weight 256 and more, of weight 2 to 255, and of 1.
+    blocks: int64[3 * blocks], all 0, gets the number of positions, with sentinels, that words of weight 256 and more
+    take in each block, those of weight 2 to 255, and those of weight 1.
     """
     total = np.int64(0)
     for i in range(len(counts)):
@@ -36,9 +37,9 @@ def _class_of(weight):
 def lay_out(words, about, to, ends):
     """Writes the words (symbols, offsets, counts) of a part with a sentinel after each, and their weights.
 
-    about: the sentinel, the number of the part, and the number of parts; to: S, `weight` and `small` of the part, and
-    `length`; ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure` of all
-    words bounds them. Other threads should not write to the same cache line.
+    about: the sentinel, the number of the part, and the number of parts; to: `symbols`, `weight` and `small` of the
+    part, and State.length; ends: int64[3], where the next word of each class of `measure` goes; they are moved on, as
+    far as `measure` has said. Other threads should not write to the cache line of `ends`.
     """
     (symbols, offsets, counts), (sentinel, number, n_parts), (own, weight, small, length) = words, about, to
     for block in range(number, (len(counts) + BLOCK - 1) // BLOCK, n_parts):
@@ -67,7 +68,7 @@ def lay_out(words, about, to, ends):
 
 @kernel(layout.State, i64, i64[:])
 def count_characters(state, number, table):
-    """Counts pairs; table: int64[2 * (tokens + 1) ** 2], all 0, gets of each weight - number, and number."""
+    """Counts pairs; table: int64[2 * (tokens + 1) ** 2], all 0, gets (weight - occurrences, occurrences) of each."""
     s = as_views(state)
     part = layout.part_of(s, number)
     n, few = np.uint64(len(part.symbols)), np.uint64(state.at[layout.TOKENS])
@@ -133,7 +134,7 @@ def deal_characters(state, number, table, rows):
 
 @kernel(layout.State, i64, u32[:], i64[:])
 def order_places(state, number, order, start):
-    """Deals the positions of a part to their left symbols.
+    """Sorts the positions of a part by the symbol there.
 
     order: uint32[positions of the part]; start: int64[ids + 1], all 0, gets where those of each symbol end in `order`.
     """
@@ -210,7 +211,7 @@ def _places_of(start, begin, number, ids, a):
 
 @kernel(inline=True)
 def _gather_right(s, part, first, order, low, high, step, n_touched):
-    """Adds up weights by right neighbour in first.left, and numbers in part.right; returns how many differ."""
+    """Adds up weights by right neighbour in first.left, and numbers in part.right; returns how many neighbours."""
     classes = layout.classes_of(part)
     for i in range(low, high):
         if i + np.uint64(layout.AHEAD) < high:
@@ -262,7 +263,7 @@ def begin_list(part, row, used, number):
 
 @kernel
 def _compact(s, part):
-    """Moves the lists together that may still be needed: those of pairs that reach the threshold."""
+    """Moves the lists that may still be needed to the front of the pool: those of pairs that reach the threshold."""
     i, end, used = np.uint64(1), np.uint64(part.at[layout.POOL]), np.uint64(1)
     while i < end:
         row = np.uint64(part.pool[i])
@@ -281,10 +282,10 @@ def _compact(s, part):
 
 
 @kernel(inline=True)
-def pool_has_room(s, part, number, need):
-    """Whether the pool of a part has room for `need` more entries, if need be after lists were moved together.
+def pool_has_room(s, part, need):
+    """Whether the pool of a part has room for `need` more entries, if necessary after `_compact`; else sets NEED_POOL.
 
-    Sets NEED_POOL if it has not. Memory beyond at[FULL] stays untouched as long as moving lists makes room.
+    Memory beyond at[FULL] stays untouched, and so costs nothing, as long as `_compact` makes room.
     """
     if part.at[layout.POOL] + need <= part.at[layout.FULL]:
         return True

@@ -21,11 +21,11 @@ from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s
 
 SLICE = 2_000_000  # symbols between two calls of progress
 MERGES, TOKENS, PAIRS, ENTRIES, POOL, BIRTHS, BORN, VISITS, PUSHED, CHOICES, EXHAUSTED, N_SCALARS = range(12)
-# of a pair. FOUND: in how many words of this step it was born; VISIT: the last visit of a word in which it was born;
-# ENTRY: its last entry, or -1
+# Fields of a pair. FOUND: in how many words of this step it was born; VISIT: the number of the last visit of a word in
+# which it was born; ENTRY: its last entry, or -1
 KEY, COUNT, FOUND, VISIT, ENTRY, PAIR_SIZE = range(6)
-# of an entry. QUEUED, NUMBER: the count when it was queued, and the number of the push; START, END: its words in the
-# pool; EARLIER: the entry of the pair before this one, or -1
+# Fields of an entry. QUEUED, NUMBER: the count when it was queued, and the number of the push; START, END: its words in
+# the pool; EARLIER: the entry of the pair before this one, or -1; CHILD, SIBLING: entries of the pairing heap, or -1
 PAIR, QUEUED, NUMBER, START, END, EARLIER, CHILD, SIBLING, ENTRY_SIZE = range(9)
 
 
@@ -102,7 +102,7 @@ def _room(array, n):
 
 @kernel(inline=True)
 def take_merge(words, text, merges, counts, a, b, count):
-    """Logs a merge: (text, merges, counts, its token, which may be a new one); the arrays may be larger copies."""
+    """Logs the merge of a and b. Returns the arrays, or larger copies of them, and its token, which may be new."""
     at, ends, n_tokens = words.at, words.text_end, words.at[TOKENS]
     text = _room(text, ends[n_tokens] + ends[a + U1] - ends[a] + ends[b + U1] - ends[b])
     own, n = as_views(words), at[MERGES]
@@ -129,7 +129,7 @@ def slot_of(slots, mask, pairs, key):
 
 @kernel(inline=True)
 def change(at, tables, key, amount, word, is_born):
-    """Adds to the count of a pair; tables: of `tables_of`; is_born: it occurs once more in the word (-1: any)."""
+    """Adds to the count of a pair; is_born: it occurs once more in `word` (-1: in any word); tables: of `tables_of`."""
     slots, mask, pairs, births = tables
     slot = slot_of(slots, mask, pairs, key)
     if slots[slot] == 0:
@@ -150,7 +150,7 @@ def change(at, tables, key, amount, word, is_born):
 
 @kernel
 def visit(at, slots, pairs, births, size):
-    """Begins to visit a word of `size` symbols: slots, pairs and births, with room for its changes.
+    """Begins to visit a word of `size` symbols: returns slots, pairs and births, with room for its changes.
 
     Counting and merging change at most four pairs for two symbols, each of them in its queue and in one more.
     """

@@ -22,24 +22,28 @@ AHEAD = 24  # list entries between a prefetch and its use
 AHEAD_PAIRS = 8
 MOST = 256  # merges of a batch
 
-# How a turn of the work ends: all is done; the turn is used up; no stored pair is left; an array must grow; a merge
-# gives the string of a token that the words contain already; other threads are not ready yet
+# How a turn (a call of `merge_in_batches`) ends: all is done; the turn is used up; no stored pair is left; an array
+# must grow; a merge gives the string of a token that the words contain already; other threads are not ready yet
 DONE, PAUSED, DRY, GROW, RESPELLED, WAITING = range(6)
 
-# What a turn begins with, in State.at[PHASE]
+# What the next turn begins with, in State.at[PHASE]
 PICK, TO_APPLY, APPLYING, TO_SETTLE, SETTLING = range(5)
 
-# Scalars of the state that change, as indices into State.at
+# Scalars of the state that change, as indices into State.at. PAIRS: rows of `pairs`; the first QUEUED were seen for
+# the queue; STORED: pairs in `slots`; OLD_TOKENS: TOKENS before the batch; RESPELT: the token of a merge in the batch
+# that makes no new token, or -1; MOST_BORN: a bound for the new pairs of the batch; NEED_*: room that arrays must have
 (
     MERGES, TOKENS, PAIRS, QUEUED, HEAP, FLOOR, STORED, SPARE, WORK, PHASE, KIND, BATCH, N_BATCH, OLD_TOKENS,
     RESPELT, MOST_BORN, NEED_PAIRS, NEED_STORED, NEED_TEXT, N_SCALARS,
 ) = range(20)  # fmt: skip
 
-# Elements of State.shared, each with a cache line of its own; then the claim of each part
+# Elements of State.shared, each with a cache line of its own: the number of the step, how many units of it are done,
+# and whether the turn is over; then, for each part, the last step for which a thread has claimed it
 LINE = 8
 STEP, READY, STOP, CLAIMS = 0, LINE, 2 * LINE, 3 * LINE
 
-# Scalars of a part, as indices into its `at`
+# Scalars of a part, as indices into its `at`. POOL, FULL: where the lists end in the pool, and may end; LARGEST: the
+# entries of the longest list; APPLIED: the last batch of the part; PENDING: its merges whose records are in no list yet
 (
     N_HEAVY, N_SMALL, POOL, FULL, LARGEST, MOVED, APPLIED, PENDING, N_RECORDS, N_BORN, N_LATE,
     NEED_POOL, NEED_BORN, NEED_SETTLED, N_PART_SCALARS,
@@ -77,7 +81,7 @@ class ThreadWords(NamedTuple):
     """The words of one thread, with what only this thread changes."""
 
     at: I64s  # [N_PART_SCALARS]
-    symbols: U16orU32  # [n], the `S` of train.py
+    symbols: U16orU32  # [n], the array `S` of train.py
     weight: I64s  # [1 + positions], of each position of the words of weight 256 and more, which stand first
     # [positions], of each position of the words of weight 2 to 255, which follow; then come those of weight 1
     small: U8s
@@ -119,7 +123,7 @@ def n_parts_of(s):
 
 @kernel(inline=True)
 def part_of(s, part):
-    """The views of a Part, 0 <= part < n_parts.
+    """The views of a part, a `ThreadWords`; 0 <= part < n_parts.
 
     Nothing here takes the State itself, whose arrays would be reference-counted: 0.2 microseconds for each merge.
     """
@@ -129,7 +133,7 @@ def part_of(s, part):
 
 @kernel(inline=True)
 def classes_of(part):
-    """Where the positions of words of small weight begin, and those of weight 1."""
+    """Where the positions of words of weight 2 to 255 begin, and those of weight 1."""
     first_small = np.uint64(part.at[N_HEAVY])
     return first_small, first_small + np.uint64(part.at[N_SMALL])
 
@@ -147,7 +151,7 @@ def weight_at(part, classes, p):
 
 @kernel(inline=True)
 def may_be_born(s, a, b, count):
-    """Whether a pair of this count is stored. The length doesn't matter for two initial symbols."""
+    """Whether a new pair of this count is stored. max_length doesn't matter for two initial symbols."""
     if count < s.threshold:
         return False
     length = np.uint64(s.length[a]) + np.uint64(s.length[b])

@@ -1,4 +1,4 @@
-"""The steps of a merge of training BPE that one thread takes; `batches.py` takes them for many merges, on threads."""
+"""The parts of one merge of training BPE, on one thread; `batches.py` calls them for many merges, on threads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def has_rows(s, n_born):
 
 @kernel(inline=True)
 def take_merge(s, a, b, count):
-    """Logs the merge of a and b, and returns its token, which may be a new one; -1: words have that token already."""
+    """Logs the merge of a and b; returns its token, which may be new; -1: the words contain that token already."""
     tokens = s.names, s.text, s.text_end
     merged = merged_token(tokens, s.prefix, a, b, s.at[layout.TOKENS])
     if merged == s.at[layout.TOKENS]:
@@ -54,7 +54,7 @@ def take_merge(s, a, b, count):
 
 @kernel(inline=True)
 def _gather(gathered, touched, n, neighbour, extra):
-    """Adds an occurrence to what was gathered of a neighbour; returns the number of distinct neighbours."""
+    """Adds an occurrence of weight extra + 1 beside a neighbour; returns the number of distinct neighbours."""
     row = neighbour + neighbour
     touched[n] = neighbour
     n += np.uint64(gathered[U1 + row] == 0)
@@ -74,7 +74,7 @@ def list_of(part, row):
 
 @kernel(inline=True)
 def replace(s, part, a, b, new, start, stop, n_records):
-    """Merges at the positions pool[start:stop]: (distinct left neighbours, distinct right ones, end of the records)."""
+    """Merges a and b at pool[start:stop]: (distinct left neighbours, distinct right ones, end of the records)."""
     length_a, length_ab = np.uint64(s.length[a]), np.uint64(s.length[new])
     classes = layout.classes_of(part)
     invalid = layout.sentinel_of(s) + U1
@@ -108,14 +108,14 @@ def replace(s, part, a, b, new, start, stop, n_records):
 
 @kernel(inline=True)
 def prefetch_places(part, start, stop):
-    """Asks for what a merge at the positions pool[start:stop] will touch first."""
+    """Prefetches what a merge at the positions pool[start:stop] will touch first."""
     for i in range(start, min(stop, start + np.uint64(layout.AHEAD))):
         prefetch(part.symbols, part.pool[i])
 
 
 @kernel(inline=True)
 def prefetch_pair(s, later, sooner):
-    """Asks for the slot of a pair that will lose weight, and for the pair of a slot that has been asked for."""
+    """Prefetches the slot of the pair `later`, and the row of the pair `sooner`, whose slot has been prefetched."""
     prefetch(s.slots, layout.home(s.slots, later))
     stored = np.uint64(s.slots[layout.home(s.slots, sooner)])  # the row + 1
     prefetch(s.pairs, (stored - U1) << U1)
@@ -125,7 +125,8 @@ def prefetch_pair(s, later, sooner):
 def deal_records(s, part, first, stop):
     """Writes the occurrences of records[first:stop] to the lists of their new pairs.
 
-    Neighbours without a new pair write after all of them: that is cheaper than a branch that is hard to foresee.
+    The positions beside neighbours without a stored pair are written too, after all lists (`waste` in `batches._deal`),
+    and not read: that is cheaper than a branch that is hard to foresee.
     """
     for i in range(first, stop, U3):
         p = np.uint64(part.records[i])

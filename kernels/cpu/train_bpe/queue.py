@@ -1,8 +1,8 @@
 """Training BPE by the queue of `tokenizers`, for the case that two merges spell the same string.
 
 That can happen if a prefix or a suffix consists of characters of the text. Then a pair can be queued twice, and the
-order of merges depends on the words that each entry of the queue knows (see `reference.train_bpe`). This way is slower
-than `train.py`, but never quadratic.
+order of merges depends on the words that each entry of the queue has (`tests/reference/train_bpe.py` shows how). This
+is slower than `train.py`, but never quadratic.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _first_entry(at, root, pairs, entries, least):
 
 @kernel(inline=True)
 def _changed(context, left, right, sign):
-    """Changes the count of a pair by an occurrence in a word, unless the pair may not merge.
+    """Adds (sign 1) or removes (-1) an occurrence of a pair in a word, unless the pair may not merge.
 
     context: the scalars, the tables of `change`, the first arguments of `may_merge`, the word and its weight.
     """

@@ -13,9 +13,9 @@ from gputok.kernels.cpu.primitives.memory import copy
 
 @kernel(inline=True)
 def merged_token(tokens, prefix, a, b, n_tokens):
-    """The token of the string of a and b, b without the prefix; if there is none, n_tokens, which gets the string.
+    """The token whose string is that of a and b, b without the prefix; if there is none, n_tokens gets the string.
 
-    tokens: views of the table of `Strings`, of all strings, with room for one more, and of their ends.
+    tokens: views of the slots of `Strings`, of the strings of all tokens, with room for one more, and of their ends.
     """
     (names, text, ends), n_prefix = tokens, np.uint64(len(prefix))
     begin, first, i = np.uint64(ends[n_tokens]), np.uint64(ends[a]), np.uint64(ends[b])

@@ -48,7 +48,7 @@ from gputok.kernels.cpu.veto import put_traits, veto_limits
 from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import PLACES_PER_THREAD, ThreadPool, results, yield_core
 
-_APART = 16  # numbers, after which others are in another cache line, wherever the first one is
+_APART = 16  # numbers from those of one part to those of the next, so that no two parts write to one cache line
 _SPARSE = ("pool", "records", "heap")  # of these arrays, mostly the beginning is used
 Words = tuple[np.ndarray, ...]
 
@@ -81,7 +81,7 @@ def train_bpe(
     sizes: TrainSizes = SIZES,
     threads: int = 1,
 ) -> BpeMerges:
-    """`reference.train_bpe`, by the algorithm at the top of this file.
+    """Learns the merges of `tests/reference/train_bpe.py`, by the algorithm at the top of this file.
 
     Raises:
         OverflowError: if the words have 2**32 symbols or more.
@@ -160,13 +160,13 @@ class Training:
             )
         ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + n_symbols))
         self._floor = max(1, limits.min_frequency)
-        # On real text, 2 to 10 times below the count of the last merge, so that the pairs are indexed only once. Pairs
-        # that occur once are so many that they are stored only if the expected threshold is 1 or less
+        # On real text, this threshold is 2 to 10 times below the count of the last merge, so that the pairs are indexed
+        # only once. Pairs that occur once are so many that they are stored only if the quotient is 1 or less
         expected, rest = divmod(self._total, 128 * max(limits.vocab_size - n_tokens, 1))
         threshold = max(self._floor, expected + (expected == 1 and rest > 0))
         self._n_places = n_places
-        # On real text, a merge makes 2 to 4 pairs that reach the threshold, and 12 of Chinese. Room for as many as
-        # there may be would spread the arrays over twice the huge pages
+        # On real text, a merge makes 2 to 4 pairs that reach the threshold, in Chinese 12. With room for the most that
+        # are possible, the arrays would lie in twice as many huge pages
         room = min(self._most_pairs(threshold), max(4 * ids + n_places // 64, self._n_of_table(n_tokens) // 2))
         specs: dict[str, tuple[int, Any]] = {
             "at": (layout.N_SCALARS, np.int64),
@@ -209,7 +209,7 @@ class Training:
         self._index()
 
     def _measure(self, spelled: Callable[[], Iterable[Words]], threads: int) -> tuple[np.ndarray, int]:
-        """Measures the words: the positions of each class of each part, and the number of symbols."""
+        """Measures the words: the positions of each class of weight in each part, int64[parts, 3], and all symbols."""
         n_places = n_symbols = self._total = 0
         of_blocks = []
         for _, offsets, counts in spelled():
@@ -221,7 +221,7 @@ class Training:
         sizes = self._sizes
         self._threads = max(1, min(threads, n_places // max(sizes.part, 1)))
         self.n_parts = sizes.parts or self._threads
-        self._threads = min(self._threads, self.n_parts)  # each prefers a part of its own
+        self._threads = min(self._threads, self.n_parts)  # each thread prefers a part of its own
         parts = [
             sum((blocks[part :: self.n_parts].sum(axis=0) for blocks in of_blocks), np.zeros(3, np.int64))
             for part in range(self.n_parts)
@@ -252,11 +252,11 @@ class Training:
         )
 
     def _table(self) -> np.ndarray:
-        """The numbers of each array of each part."""
+        """`State.table`: the numbers of a `Handle` for each part."""
         return np.concatenate([Handle(ThreadWords, **part).slots for part in self._parts], axis=None)
 
     def _replace(self, number: int, **arrays: np.ndarray) -> None:
-        """Replaces arrays of a part."""
+        """Replaces arrays of a part, whose addresses are in `State.table`."""
         self._parts[number].update(arrays)
         self.state = self.state._replace(table=self._table())
 
@@ -279,7 +279,7 @@ class Training:
             self._each(lay_out_part)
 
     def _n_of_table(self, n_tokens: int) -> int:
-        """The size of a table of all pairs of so few tokens, two numbers each; 0: these are too many tokens."""
+        """The size of the table of `count_characters`, two numbers for each pair; 0: the tokens are too many for it."""
         size, few = 2 * (n_tokens + 1) ** 2, self._sizes.few_tokens
         return size if n_tokens < few and size * self.n_parts <= 2 * few**2 else 0
 
@@ -377,7 +377,7 @@ class Training:
         return True
 
     def is_merged(self, limits: BpeLimits, progress: Callable[[int, int], None] | None) -> bool:
-        """Merges until done; False: a merge spells the string of an initial token."""
+        """Merges until done; False: a merge spells a token that the words contain already, which queue.py can do."""
         n_tokens, outcome = int(self.state.at[layout.TOKENS]), layout.PAUSED
         while outcome not in (layout.DONE, layout.RESPELLED):
             outcome = self._turn()
@@ -405,7 +405,7 @@ class Training:
             shared[layout.STOP] = 1
             pool.stop()
         for call in helping:
-            if call.is_made:  # else no thread had begun
+            if call.is_made:  # else no thread had begun the call before the pool was stopped
                 call.result()
         return outcome
 

@@ -1,1 +1,1 @@
-"""Training of Unigram: suffixes of words, from which the first pieces come, and tries of words by their prefixes."""
+"""Training of Unigram: suffixes.py sorts suffixes to find the first pieces (tokens); tries.py does the E-step of EM."""

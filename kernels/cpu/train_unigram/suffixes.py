@@ -1,11 +1,12 @@
-"""Sorting the suffixes of words, and finding the substrings that could be pieces of a Unigram model.
+"""Sorting the suffixes of words, and finding the substrings that could be *pieces*: tokens of a Unigram model.
 
 The text is one array of character ids: a 0, and then the unique words one after the other with a 0 after each word;
 uint16[n], or uint32[n] for a large alphabet. A key (uint64) holds the characters from a position to the end of the word
 and the 0, forwards (step 1) or backwards (step -1), in a `PrefixCode` that keeps their order: as many as fit KEY_BITS,
-from the top bit down. So suffixes compare a dozen characters at a time.
+from the top bit down. So a comparison of two suffixes compares a dozen characters at a time.
 
-All functions work on ranges of words or buckets that do not depend on the number of threads.
+All functions work on ranges of words or buckets that do not depend on the number of threads. An *arc* is the number of
+a piece << shift | its length - 1, uint32.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ CLASSES = 64 * 32  # the number of classes of scores
 NO_ARC = np.uint32(0xFFFFFFFF)
 LONGEST_CODE = 24  # bits
 TABLE_BITS = 12  # bits of the longest codes whose length is found by one look-up
-KEY_BITS = 60  # the top 16, and four digits of 11
+KEY_BITS = 60  # the top 16, and four digits of 11, for `_radix_sort`
 _KEY = np.uint64(~((1 << 64 - KEY_BITS) - 1) & 0xFFFFFFFFFFFFFFFF)
 _LENGTH = np.uint64(63)
 _TOP = np.uint64(48)
-_AHEAD, _FETCHED = 8, 16  # how many words ahead to prefetch, and how many of their last characters
+_AHEAD, _FETCHED = 8, 16  # how many words ahead to prefetch, and how many characters before their ends
 _SUFFIXES_AHEAD = 16  # how many suffixes ahead to prefetch
 _SMALL = 12  # ranges up to this length are sorted by insertion
 
@@ -59,7 +60,7 @@ def character_counts(data, offsets, counts, first, last, n_chars, occurrences):
 
 @kernel(u8[:], i64[:], i64, i64, i64[:], u32[:], U16orU32)
 def decode_words(data, offsets, first, last, start, dense, text):
-    """Writes word w, as ids `dense` of code points, to text[start[w]:], with a 0 after it, for words first:last."""
+    """Writes words first:last to text[start[w]:] as ids of characters, with a 0 after each; dense: id by code point."""
     utf8 = view(data)
     for w in range(first, last):
         at, i = start[w], offsets[w]
@@ -76,7 +77,7 @@ def decode_words(data, offsets, first, last, start, dense, text):
 
 @kernel(inline=True)
 def _key(text, at, step, codes, most, bits):
-    """The key of a position, of at most `most` characters; only its first `bits` bits are certain to be complete."""
+    """The key of a position, of at most `most` characters; only its first `bits` bits need be complete."""
     key, used, stop = np.uint64(0), np.uint64(0), at + most * step
     while at != stop and used < bits:
         dense = np.uint64(text[at])
@@ -91,7 +92,7 @@ def _key(text, at, step, codes, most, bits):
 
 @kernel(inline=True)
 def _key_before(dense, key, codes):
-    """The forward key of a position with this character, from the key of the next position."""
+    """The forward key of a position, from the id of the character there and the key of the next position."""
     word = codes[dense]
     return (key >> (word & _LENGTH) | word & ~_LENGTH) & _KEY
 
@@ -132,9 +133,9 @@ def _fetch(text, end):
 
 @kernel(U16orU32, i64[:], i64, PrefixCode, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_words(text, starts, step, code, first, last, group_of, at, order, cache, weight):
-    """Writes each of starts[first:last], its key and its number into the group of its bucket, from at[group] on.
+    """Writes words first:last to the groups of their buckets, from at[group] on: starts[w], the key, and w.
 
-    If `order` is empty, `at` counts the buckets.
+    If `order` is empty, only counts the words of each bucket, in `at`. A group is a range of buckets.
     """
     source, codes, counts = view(text), view(code.words), len(order) == 0
     bits = 16 if counts else KEY_BITS
@@ -155,14 +156,15 @@ def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of,
 
     Of each suffix: its position, its key, and the number of its occurrences in these words. The words are sorted by
     their reverses. text[ends[w]] is the 0 after word w. Word w has its last lcp[w] characters in common with the word
-    before; its longer suffixes are new. If `order` is empty, `at` counts the buckets.
+    before; its longer suffixes are new. If `order` is empty, only counts the suffixes of each bucket, in `at`.
     """
     deepest = 0
     for w in range(first, last):
         deepest = max(deepest, n_chars[w])
     source, codes = view(text), view(code.words)
     at_of, positions, cached, weights, counting = view(at), view(order), view(cache), view(weight), len(order) == 0
-    # carried, keys: of the suffixes of the word after, the first `common` of which word w shares
+    # By length of a suffix. carried: occurrences in later words of suffixes up to this length; keys: of the suffixes of
+    # the word after, whose last `common` characters word w shares
     carried, keys, common = np.zeros(deepest + 1, np.int64), np.empty(deepest + 1, np.uint64), 0
     keys[0] = codes[0] & _KEY
     for w in range(last - 1, first - 1, -1):
@@ -249,7 +251,7 @@ def _sort_pairs(key, index, lo, hi, stack):
 def _radix_sort(key, index, other_key, other_index):
     """Sorts keys, and index along with them; -> (key, index), in one of the two pairs of arrays.
 
-    Digits of 11 bits, from the lowest of KEY_BITS up; the last is the top 16 bits, which have few values in a group.
+    By digits of 11 bits, from the lowest of KEY_BITS up; the last digit is the top 16 bits, with few values in a group.
     """
     n = len(key)
     n_digits, width, mask = (KEY_BITS - 16) // 11, np.uint64(11), np.uint64(2047)
@@ -289,8 +291,8 @@ def _radix_sort(key, index, other_key, other_index):
 def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
     """Sorts the suffixes of a group (order, with their keys in cache, and weight) by their first `limit` characters.
 
-    Suffixes that have more than a key in common are not sorted further if the sum of their weights is below `heavy`.
-    The contents of `cache` are lost.
+    Suffixes with equal keys are not sorted further if the sum of their weights is below `heavy`: too few occurrences
+    for a piece. The contents of `cache` are lost.
     -> int32[n]: the number of characters in common with the suffix before, at most `limit`; 0 for the first.
     """
     n = len(order)
@@ -299,9 +301,9 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
         return lcp
     scratch = np.empty(n, np.int64)
     key, index = _radix_sort(cache, np.arange(n), np.empty(n, np.uint64), scratch)
-    pending = np.empty((n // 2 + 1, 3), np.int64)  # disjoint runs of equal keys, and their depth
+    pending = np.empty((n // 2 + 1, 3), np.int64)  # disjoint runs of equal keys, and the characters they have in common
     stack = np.empty((128, 2), np.int64)
-    bits_before = np.zeros(KEY_BITS + 1, np.int64)  # bits of the first characters of a key
+    bits_before = np.zeros(KEY_BITS + 1, np.int64)  # by n: the bits of the first n characters of a key
     source, codes = view(text), view(code.words)
     table = view(code.lengths), view(code.beyond)
     end_length = np.int64(codes[0] & _LENGTH)
@@ -386,8 +388,9 @@ def seed_candidates(text, order, weight, lcp, first, longest, least):
     first: the rank of the first suffix. The substrings have 2 to `longest` characters. They are the common prefixes of
     suffixes (followed by two different characters, or by the end of a word), and the suffixes that occur in one word
     only, if that word occurs twice or more. Their score is occurrences times length, as in SentencePiece.
-    -> int64[5, n]: those with a score of at least `least`, as ranks begin and end, length, score and its class, ordered
-    by begin and length; and int64[CLASSES]: the number of substrings in each class.
+    -> int64[5, n]: those with a score of at least `least`, as first rank and end of the suffixes that begin with the
+    substring, length, score and its class, ordered by first rank and length; and int64[CLASSES]: the number of
+    substrings in each class.
     """
     n = len(order)
     found, at = np.empty((5, 2 * n), np.int64), 2 * n  # each suffix begins one interval at most
@@ -398,7 +401,7 @@ def seed_candidates(text, order, weight, lcp, first, longest, least):
     top = 0
     total, left = np.int64(0), np.int64(0)
     source = view(text)
-    # From the last to the first: intervals end up in the order in which they begin.
+    # From the last suffix to the first, so that the intervals of ranks end up in the order in which they begin.
     for i in range(n - 1, -1, -1):
         ahead = max(i - _SUFFIXES_AHEAD, 0)
         if np.int64(weight[ahead]) * longest >= least:
@@ -447,11 +450,11 @@ def least_score(score_class):
 
 @kernel(U32orI64, i64[:], i64[:], i64[:], i64[:], i64, i64, u32[:], u32[:], u32[:])
 def place_pieces(order, begin, end, length, numbers, first, shift, deepest, parent, arc_at):
-    """For a group of sorted suffixes: the longest piece that each starts with, and each piece's longest prefix.
+    """For sorted suffixes: writes the arc of the longest piece that each begins with, and that of each piece's prefix.
 
-    The pieces that begin there, by (begin, length): a prefix comes before what it is a prefix of. `numbers` are theirs;
-    an arc is number << shift | length - 1; `deepest` uint32[n] is scratch; `first` is the rank of order[0]; `parent` is
-    by number; `arc_at` is by position in the text.
+    begin, end, length, numbers: of pieces, with begin and end as in `seed_candidates`, ordered by (begin, length), so
+    that a piece comes after its prefixes. first: the rank of order[0]; deepest: scratch, uint32[n]; parent: by piece,
+    the arc of the longest piece that is its prefix, or NO_ARC; arc_at: by position in the text.
     """
     deepest[:] = NO_ARC
     for i in range(len(begin)):

@@ -1,4 +1,4 @@
-"""Training a Unigram model: tries of words, and the E-step over them.
+"""Training a Unigram model: tries of words, and the E-step of EM over them: how often each piece (token) is expected.
 
 All functions work on ranges of words that do not depend on the number of threads, and threads add up only integers: so
 the result has the same bits for any number of threads. `suffixes.py` makes the text and the pieces.
@@ -23,7 +23,7 @@ LOG_HUGE = math.log(_HUGE)
 
 
 class Trie(NamedTuple):
-    """Some of the sorted words as prefix tries, in preorder.
+    """Some of the sorted words as prefix tries, in preorder; a node is a prefix of a word, one character or more.
 
     Word w shares its first `lcp[w]` nodes with the words before it; the arcs of its other nodes follow, up to
     `arcs[stop[w]]`. An arc is piece << shift | length - 1. A node has the arcs of all pieces that end at it. The piece
@@ -44,7 +44,7 @@ class Trie(NamedTuple):
 def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, shift):
     """Makes `stop` and `arcs` of the `Trie` of the sorted words first:last; word w begins at text[words[w]].
 
-    `arc_at` and its parents are the longer arcs that begin at each character (see `Seeds`).
+    arc_at[position] is the longest arc of two characters or more that begins there, `parent` the next shorter one.
     """
     mask = np.uint32((1 << shift) - 1)
     shift = np.uint32(shift)
@@ -120,10 +120,10 @@ def expect(trie, p, count, shift, scale):
     count of piece k, so that both lie in one cache line.
     -> the probability of each word divided by 2**(-256 * n), float64[words], and n, int32[words].
 
-    Forward and backward pass in linear space: `s[d]` is the probability of the first d characters of the word, divided
-    by 2**(-256 * e[d]). Exact powers of two keep `s` in range, so that only products and sums in a fixed order are
-    rounded. Each expected count is rounded to an integer: sums of integers don't depend on their order. The backward
-    pass handles a node as soon as no later word shares it, while its arcs are still in the cache.
+    Forward and backward pass, without logarithms: `s[d]` is the probability of the first d characters of the word,
+    divided by 2**(-256 * e[d]). These exact powers of two keep `s` in range, so that only products and sums in a fixed
+    order are rounded. Each expected count is rounded to an integer: sums of integers don't depend on their order. The
+    backward pass handles a node as soon as no later word shares it, while its arcs are still in the cache.
     """
     lcp, weight, deepest, stop, arcs = trie
     mask = np.uint32((1 << shift) - 1)
@@ -142,7 +142,7 @@ def expect(trie, p, count, shift, scale):
         while i < end:
             # The arc of one character, then the longer arcs.
             total *= p[np.uint64(arcs[np.uint64(i)] >> shift) << one]
-            # Exponents only grow: if the farthest node that an arc reaches has this exponent, all between have it.
+            # Exponents only grow: if the farthest node from which an arc comes has this one, all between have it.
             alike = here == 0 or e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
             i += 1
             while i < end:
@@ -198,7 +198,7 @@ def expect(trie, p, count, shift, scale):
 def best_spellings(text, begins, length, arc_at, parent, shift, log_p, pieces):
     """Finds the best spelling of each of `pieces` by other pieces (Viterbi).
 
-    Piece k stands at text[begins[k]:]; `arc_at` and its parents are the longer arcs that begin at each character.
+    Piece k stands at text[begins[k]:]; arc_at, parent: as in `fill_trie`.
     -> log-probability float64[n]; the parts of all spellings, int64[parts], each spelling from its last part to its
     first; and row offsets int64[n + 1]. Of equal spellings the first one found wins: that with shorter last parts.
     """

@@ -1,6 +1,7 @@
 """Blocks of text, and their words.
 
-A block is documents with the byte 0xFF after each. It never occurs in UTF-8, stands for the end of text, and is a word.
+A block is a copy of some documents with the byte 0xFF, END_OF_TEXT, after each. UTF-8 never contains this byte. For the
+walk it stands for the end of text, and is a word of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from gputok.kernels.cpu.walk.tables import END_OF_TEXT, steps_of
 from gputok.kernels.cpu.walk.windows import CAN_SHUFFLE
 
 BLOCK_BYTES = 1 << 15  # bytes that are walked at a time: the text and its words stay in the nearest caches
-# Bytes after a block that loads and stores of 64 bytes from any of its bytes may reach, or from 8 bytes after that byte
+# Unused bytes after a block: loads and stores of 64 bytes may begin at any byte of the block, or up to 8 bytes later
 MARGIN = 80
 
 
@@ -24,10 +25,12 @@ MARGIN = 80
 def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token, has_tokens):
     """Copies data[begin:stop] into a block, uint8[n_block], as far as whole documents go, with END_OF_TEXT after each.
 
-    Of a document with token[document] >= 0, only END_OF_TEXT; `has_tokens` False: there are none, nor a `token`.
+    If `has_tokens`, documents are pieces, and token[document] is the id of an added token or -1: of an added token,
+    only END_OF_TEXT is written. Else `token` may be any view, and is not read.
 
-    Returns (the bytes copied or left out, the bytes of the block, the last document). A document longer than the block
-    is copied up to a strong cut; if the block contains none, 0 bytes are. Bounds: `offsets[document] <= begin`.
+    Returns (the bytes of `data` copied or left out, the bytes of the block, the last document). A document longer than
+    the block is copied up to a strong cut; if there is none, 0 bytes are copied, and the caller needs a larger block.
+    So that no index is out of bounds, `offsets[document] <= begin` must hold.
 
     At a strong cut, each state of the walk does before END_OF_TEXT what it would do before the next character: the walk
     goes back if the match ended earlier. So `stop`, too, must be the end of a document or a strong cut.
@@ -46,8 +49,8 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token
                 break
             stop = end = last_strong_cut(data, begin, begin + room - 1, walk)
             size = end - at
-        # 64 bytes at a time: a call of memcpy for each line took longer than the copy. What lies after the document is
-        # overwritten later; less than 64 bytes of it are read, before `stop`, and written, within MARGIN.
+        # 64 bytes at a time: a call of memcpy for each line took longer than the copy. The last copy takes up to 63
+        # bytes after the document with it: they lie before `stop` and within MARGIN, and are overwritten later
         if end + 64 <= stop:
             done = 0
             while done < size:
@@ -65,13 +68,13 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token
 
 @kernel(inline=True)
 def block_room(n=BLOCK_BYTES + MARGIN):
-    """Memory for blocks of n bytes, MARGIN of them unused: n, and `block`, `codes` and `bounds` of `walk_block`."""
+    """Memory for blocks of n bytes, MARGIN of them unused: (n, `text`, `codes` and `bounds` of `walk_block`)."""
     return np.int64(n), scratch(n, np.uint8), scratch(n, np.uint8), scratch(n, np.uint32)
 
 
 @kernel(inline=True)
 def next_block(data, offsets, document, start, stop, walk, room, token, has_tokens):
-    """Fills a block and walks it; room: of `block_room`. Returns what `fill_block` does, and the number of words."""
+    """Fills a block and walks it; room: of `block_room`. Returns what `fill_block` returns, and the number of words."""
     n_block, block, codes, bounds = room
     copied, n, document = fill_block(data, offsets, document, start, stop, walk, block, n_block, token, has_tokens)
     n_words = walk_block(block, np.uint64(n), walk, bounds, codes) if copied else U0
@@ -80,13 +83,14 @@ def next_block(data, offsets, document, start, stop, walk, room, token, has_toke
 
 @kernel(inline=True)
 def walk_block(text, n, walk, bounds, codes):
-    """Writes where each word of a block begins, in order, then n, and returns the number of words.
+    """Writes to `bounds` where each word of a block begins, in order, then n, and returns the number of words.
 
-    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more at the end; codes:
-    memory like it. bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one.
+    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more at text[n]; codes:
+    scratch memory, uint8[n + MARGIN]. bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each
+    END_OF_TEXT before text[n] is a word.
     """
     tables = steps_of(walk)
-    if CAN_SHUFFLE:  # else Numba leaves this out
+    if CAN_SHUFFLE:  # a constant: if it is False, Numba leaves this branch out
         if len(walk.windows):
             n_words = walk_windows(text, n, walk.windows, tables, bounds, codes)
             if n_words:

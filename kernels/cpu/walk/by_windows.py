@@ -1,8 +1,9 @@
-"""The walk by windows of five or six bytes: 64 bytes are looked at together, and the automaton walks only between.
+"""The walk by windows of five or six bytes (see windows.py): 64 bytes are looked at together.
 
-Measured on one core of an AMD EPYC (Zen 4), AVX2, for the patterns of GPT-2, Llama 3 and Qwen: English 2.7, 2.1 and 2.4
-GB/s, code 2.5, 2.0 and 2.4; by pairs 1.1 to 1.3. At 2.7 GB/s, 30 % of the time goes to the classes of bytes, a third to
-the windows, and 15 % to the positions of bits.
+The automaton walks only where a window leaves it unknown whether a word begins. Measured on one core of an AMD EPYC
+(Zen 4), AVX2, for the patterns of GPT-2, Llama 3 and Qwen: English 2.7, 2.1 and 2.4 GB/s, code 2.5, 2.0 and 2.4; by
+pairs 1.1 to 1.3. At 2.7 GB/s, 30 % of the time goes to the classes of bytes, a third to the windows, and 15 % to the
+positions of bits.
 """
 
 from __future__ import annotations
@@ -25,31 +26,31 @@ from gputok.kernels.cpu.walk.matches import match_end
 from gputok.kernels.cpu.walk.tables import END_OF_TEXT
 from gputok.kernels.cpu.walk.windows import BEFORE, END_CLASS, FORM, TERM_SETS, WIDE_CLASSES
 
-PLACE_OF_FIRST = U8  # of the class of a block's first byte
-MANY = U64  # the most words that are walked, and one more for each 64 bytes
-FEW = U16  # the most characters without a class, and one more for each 64 bytes
+PLACE_OF_FIRST = U8  # the index in `codes` of the class of a block's first byte: windows begin before it
+MANY = U64  # the most words that the automaton walks, and one more for each 64 bytes of text
+FEW = U16  # the most characters without a class of windows, and one more for each 64 bytes of text
 
 
 @kernel
 def walk_windows(text, n, windows, tables, bounds, codes):
-    """`walk_block` by windows: the automaton walks only where these leave it unknown.
+    """`walk_block` by windows; the automaton walks only where a window leaves it unknown whether a word begins.
 
     Returns 0 if characters without a class of windows, or walked words, are so many that the walk by pairs is faster.
-    What was written until then does not matter to that walk.
+    That walk does not depend on what was written until then.
 
-    Where a window leaves it unknown, `match_end` walks from the last beginning of a word, as far as it has to look. So
-    no match is ever undecided; it finds the same beginnings that windows tell, and `done` never passes one.
+    Where a window leaves it unknown, `match_end` walks from the last known beginning of a word, as far as the automaton
+    has to look. So no match is ever undecided. It finds the same beginnings of words that windows tell.
 
-    Bounds: `done` is a byte where a word surely begins, and grows. It stays below n, since the byte before n is
-    END_OF_TEXT, a word of its own. A word is noted at most once for each byte, and up to eight elements more are
-    written. Only characters that begin before n are decoded.
+    No index is out of bounds: `done` is a byte where a word surely begins, and grows. It stays below n, since the byte
+    before n is END_OF_TEXT, a word of its own. A word is noted at most once for each byte, and up to eight elements
+    more are written. Only characters that begin before n are decoded.
     """
     for i in range(PLACE_OF_FIRST):
         codes[i] = np.uint8(END_CLASS)  # the walk begins as after an end of text
     n_unclear, leads, any_wide, p = U0, U0, U0, U0
     while p <= n + U1:  # a window has up to two bytes after the one that it tells about
         wide = put_classes(text, p, codes, p + PLACE_OF_FIRST, windows)
-        # Those that begin in the 64 bytes before may end in these
+        # Only now: wide characters that begin in the 64 bytes before may end in these, whose classes were just written
         n_unclear += _put_wide(text, leads, p - U64, codes, windows, tables)
         if n_unclear > FEW + (p >> U6):
             return U0
@@ -70,7 +71,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
 
 @kernel(inline=True)
 def _put_wide(text, leads, first, codes, windows, tables):
-    """Writes the classes of the wide characters that begin at `first` + each bit of `leads`; how many have none."""
+    """Writes the classes of the wide characters at `first` + each bit of `leads`; returns how many have no class."""
     page, member, n_unclear = tables[1], tables[2], U0
     while leads != U0:
         at = first + trailing_zeros(leads)
@@ -83,7 +84,7 @@ def _put_wide(text, leads, first, codes, windows, tables):
         at += PLACE_OF_FIRST
         codes[at] = of_windows
         codes[at + U1] = of_windows
-        if size > U2:  # of a loop, LLVM would make a call of memset
+        if size > U2:  # not a loop: LLVM would make a call of memset of it
             codes[at + U2] = of_windows
             if size > U3:
                 codes[at + U3] = of_windows

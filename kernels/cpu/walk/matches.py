@@ -1,4 +1,4 @@
-"""The plain walk, a character at a time: single matches, and where text may be cut."""
+"""The plain walk, a character at a time: single matches, and where text may be cut (the strong cuts of `Walk`)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def match_end(text, p, tables):
 
 @kernel(inline=True)
 def strong_cut_before(text, begin, end, walk):
-    """The last position in (begin, end] of text with a strong cut at it, or `begin`; a character begins at `end`."""
+    """The last strong cut in (begin, end] of text, or `begin` if there is none; a character begins at text[end]."""
     klass, page, member, strong, width = (walk.klass, walk.page, walk.member, walk.strong, np.uint64(walk.width))
     if end <= begin:
         return begin
@@ -59,7 +59,7 @@ def strong_cut_before(text, begin, end, walk):
 
 @kernel(inline=True)
 def last_strong_cut(data, begin, end, walk):
-    """The last strong cut in (begin, end], or begin; both are positions in `data`. walk: the views of a Walk."""
+    """Like `strong_cut_before`, for signed positions in `data`; a character need not begin at data[end]."""
     while data[end] & np.uint8(0xC0) == np.uint8(0x80):
         end -= 1
     return np.int64(strong_cut_before(data, np.uint64(begin), np.uint64(end), walk))
@@ -68,8 +68,8 @@ def last_strong_cut(data, begin, end, walk):
 def slice_text(data: np.ndarray, offsets: np.ndarray, n_bytes: int, walk: Walk) -> np.ndarray:
     """Cuts text into slices of about n_bytes that can be counted separately: the ascending cuts, int64[slices + 1].
 
-    data: uint8[n]; offsets: int64[d + 1]. The cuts lie between documents, or at strong cuts inside of long ones; a
-    document without any stays whole. Whoever walks a slice takes its end for an end of text, as strong cuts demand.
+    data: uint8[n]; offsets: int64[d + 1]. The cuts lie between documents, or at strong cuts inside of long documents; a
+    long document without strong cuts stays whole. A slice must be walked with an end of text after it: see `Walk`.
     """
     cuts, stop = [int(offsets[0])], int(offsets[-1])
     while cuts[-1] < stop:
@@ -77,7 +77,7 @@ def slice_text(data: np.ndarray, offsets: np.ndarray, n_bytes: int, walk: Walk) 
         if cut >= stop:
             cut = stop
         else:
-            # the last that begins no later than `cut`
+            # The last document that begins no later than `cut`
             document = int(np.searchsorted(offsets, cut, "right")) - 1
             half = at + n_bytes // 2
             if offsets[document] > half:

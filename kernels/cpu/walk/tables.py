@@ -1,8 +1,9 @@
 """The tables of a gapless automaton for the walk.
 
-They resolve in advance what happens between two words: if the walk dies on a character before which it accepts, the
-entry says "boundary" and has the state after that character: no byte is read twice. A second table takes two bytes at
-once; if it can't (`RARE`: a match that ended earlier than the walk), a single step follows.
+What happens between two words is resolved in advance. If the walk dies on a character, but accepts before that
+character, the entry of `step` says "boundary" and has the state after the character as the first of the next word: no
+byte is read twice. A second table, `pair`, takes two bytes at once. It has the entry RARE where it can't: for bytes
+that aren't ASCII, or if the match ended earlier than the walk. There a single step by `step` follows.
 """
 
 from __future__ import annotations
@@ -14,19 +15,21 @@ from gputok.kernels.cpu.walk.windows import NO_TABLES, ready_tables, window_tabl
 from gputok.kernels.signatures import NamedTuple, U8s, U16s, U32s
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
-CLASS_CODE = 0xC0  # greater than the bytes that continue characters; with a class, less than END_OF_TEXT
+# CLASS_CODE + a class stands for a character of several bytes: above the bytes that continue characters, below 0xFF
+CLASS_CODE = 0xC0
 
 # An entry of `pair`: next state | boundary before the first byte << 8 | before the second << 9, or RARE.
 RARE = 1 << 15
-PAIR_SECOND, PAIR_CODES = 1024, 2048  # bytes into `pair`
+# Where the parts `second`, `both` and the entries begin in `pair` (see `Walk`), in bytes
+PAIR_SECOND, PAIR_CODES = 1024, 2048
 PAIR_ENTRIES = PAIR_CODES + 4 * (1 << 16)
 MAX_PAIR_STATES = 256
 MAX_PAIR_BYTES = 1 << 17
-# An entry of `step`: next state | boundary before this character << 16, or where the match ended earlier:
-BACK_ONE = 1 << 30  # one character earlier, whatever the characters were
-BACK = 1 << 31  # somewhere; walk again from the beginning of the word
+# An entry of `step`: next state | boundary before this character << 16. Or, if the match ended earlier:
+BACK_ONE = 1 << 30  # it ended one character earlier, whatever the characters were
+BACK = 1 << 31  # it ended somewhere: walk again from the beginning of the word
 
-# Bytes of text for which it pays to look for tables of windows, and to make them
+# For so many bytes of text it pays to load the ready tables of windows, and for so many to make tables
 SOME_TEXT, MUCH_TEXT = 1 << 18, 1 << 23
 
 
@@ -42,7 +45,8 @@ class Walk(NamedTuple):
     step: U32s  # uint32[(states + 1) * width], step[state * width + class]
     delta: U16s  # uint16[states * width]
     accept: U8s  # uint8[states * width]
-    # uint8[width * width], (a, b): a word always ends between; the left part may be walked alone
+    # uint8[width * width], 1 at (a, b): text may be cut between characters of these classes (a *strong cut*): a word
+    # always ends there, and the left part may be walked alone, with an end of text after it
     strong: U8s
     windows: U8s  # of `window_tables`, or empty
     width: int  # classes + 1
@@ -51,7 +55,7 @@ class Walk(NamedTuple):
 
 @kernel(inline=True)
 def steps_of(walk):
-    """The views of a Walk as `walk_rest` takes them."""
+    """The views of a Walk, as a tuple that `walk_rest` and `match_end` take as `tables`."""
     characters, states = (walk.klass, walk.page, walk.member), (walk.delta, walk.accept, walk.step)
     return (*characters, *states, np.uint64(walk.width), np.uint64(walk.fresh))
 
@@ -80,7 +84,7 @@ class Walks:
         while not len(self._walk.windows) and (makers := self._makers) and self._n_bytes >= makers[-1][0]:
             self._makers = makers[:-1]
             windows = makers[-1][1](self._automaton)
-            if len(windows):  # none would replace those that another thread has made
+            if len(windows):  # empty tables must not replace those that another thread has made
                 self._walk = self._walk._replace(windows=windows)
         return self._walk
 
@@ -123,7 +127,7 @@ def prepare(automaton: Automaton, windows: np.ndarray = NO_TABLES) -> Walk:
 
 
 def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.ndarray:
-    """`pair` of a Walk: the entry of two bytes is two steps, and perhaps one taken back."""
+    """`pair` of a Walk: an entry is two steps; or the match ended before the first byte, and a word begins there."""
     n_states, width = step.shape  # the fresh state included
     # After the classes come the column of bytes that continue a character, and that of all other bytes
     k = width + 2
@@ -137,10 +141,10 @@ def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.
         return _joined(nothing, nothing, np.full(n_states, RARE), n_states)
 
     one = np.column_stack([step, np.arange(n_states, dtype=step.dtype)])  # [state, a]
-    two = one[one & 0xFFFF]  # [state, a, b]; where `one` falls back, it is not looked at
+    two = one[one & 0xFFFF]  # [state, a, b]; where `one` is BACK or BACK_ONE, `known` is False
     entry = (two & 0xFFFF) | (one >> 16 & 1)[:, :, None] << 8 | (two >> 16 & 1) << 9
     known = (one < BACK_ONE)[:, :, None] & (two < BACK_ONE)
-    # Dead on b, but accepted before a: the boundary is there, and a begins the next word.
+    # The walk dies on b without a match before b, but accepts before a: a boundary is there, and a begins the next word
     again = one[one[-1] & 0xFFFF]  # [a, b]
     accepted = np.pad(accepts, ((0, 1), (0, 1)))
     retaken = ~known & (one >> 16 == 0)[:, :, None] & accepted[:, :, None] & (again < BACK_ONE)
@@ -152,7 +156,7 @@ def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.
 
 
 def _joined(index: np.ndarray, of_code: np.ndarray, entries: np.ndarray, n_states: int) -> np.ndarray:
-    """One array, since the hot loop has no register to spare; rows in elements become offsets in bytes."""
+    """`pair` as one array, since the hot loop has no register for more; rows in elements become offsets in bytes."""
     row, k = 2 * n_states, len(entries) if entries.ndim == 3 else 0
     joined = np.empty(PAIR_ENTRIES + 2 * entries.size, np.uint8)
     first, second, both = np.split(joined[:PAIR_ENTRIES].view(np.uint32), [256, 512])

@@ -4,20 +4,21 @@ Whether a word begins at a byte mostly follows from the classes of the three byt
 the next byte: in GPT-2's pattern always between a letter and a space. Some patterns need one more byte: a piece of
 superwords may begin with a space before two marks. `window_tables` finds out, from the tables of an automaton, for
 which windows this is so. The others are *unknown*; there the automaton walks. END_OF_TEXT has a class as ASCII has:
-lines as documents would else be walked at five bytes each.
+else the windows that contain it would be unknown, five at the end of each line if lines are the documents.
 
-A character of several bytes counts as several characters of its class, if no walk tells these from one: after the
-first, the walk stays in its state, and begins no word before another one. In most patterns that holds for letters:
-windows tell the words of Greek as those of English (`_repeatable`). Windows with other such characters are unknown.
+A character of n bytes counts as n characters of its class, if no walk can tell n of them from one: after the first, the
+walk stays in its state, and no word begins before the others. In most patterns that holds for letters: windows tell the
+words of Greek as those of English (`_repeatable`). Windows with other characters of several bytes are unknown.
 
 What the tables say is proven, not guessed. The walk is followed from all states at once. Before each character it may
-go on with the word (if the automaton has a way, and may accept later as far as the next characters tell), or begin
-another one (if the automaton accepts there, and not surely later). What a walk really does is among these ways: if all
-ways through a window agree, that is what happens in any text.
+have two *ways*: to go on with the word (if the automaton has a transition, and may accept later as far as the next
+characters tell), and to begin another word (if the automaton accepts there, and not surely later). A real walk takes
+one of its ways: if all ways through a window agree, that is what happens in any text.
 
 An example with three classes: letters a, the space _, and marks. A word is one or two letters, or a mark, or a space
 with the mark after it, if any: `[a-z][a-z]?| [^ a-z]?|[^ a-z]`. State 0 is the beginning; in state 2 the word is a
-space, in state 3 one letter, and in state 1 complete. Below each byte are the possible states of the walk after it:
+space, in state 3 one letter, and in state 1 complete. Below each byte are the possible states of the walk after it;
+the window tells about the byte between bars:
 
     bytes                 .     a     a    |a|    _
     states      0 1 2 3   1     3     1             a word begins: from 1, no way goes on
@@ -29,8 +30,8 @@ space, in state 3 one letter, and in state 1 complete. Below each byte are the p
 For the kernels, the windows become *terms*: sets of classes, one for each byte. A byte of a term table has a bit for
 each of eight terms, so a window belongs to a term if that bit is set in all of its bytes: one shuffle of 16 or 32 bytes
 looks up as many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern
-CPUs"). A shuffle knows 16 classes. Of more, some become one, with the ways of each: rare ones, such as the capitals
-that may follow an apostrophe in GPT-4o's pattern, so that hardly more windows are unknown.
+CPUs"). A shuffle knows 16 classes. If there are more, some classes become one, which has the ways of each: rare ones,
+such as the capitals that may follow an apostrophe in GPT-4o's pattern, so that hardly more windows are unknown.
 """
 
 from __future__ import annotations
@@ -62,30 +63,31 @@ MOST_CLASSES = 16  # a shuffle looks up among 16 values
 END_CLASS = MOST_CLASSES - 1  # the class of END_OF_TEXT; ASCII has the others
 EIGHT = 8  # terms are looked up together
 TERM_SETS = 8 * 16  # where the terms begin in the tables
-FORM = TERM_SETS + 3 * WIDTH * MOST_CLASSES + 2  # the index of a byte: the number of the form
-# Where the classes of characters of several bytes begin, one for each class of the automaton
+FORM = TERM_SETS + 3 * WIDTH * MOST_CLASSES + 2  # the index in the tables of a byte: the index in FORMS of their form
+# Where the classes of characters of several bytes begin in the tables, one for each class of the automaton
 WIDE_CLASSES = FORM + 1
 N_BYTES = WIDE_CLASSES + 256
 UNCLEAR = 0x80  # the class of characters without a class of windows
 
-# What is known of a window
+# What is known of a window: the word goes on, a word begins, unknown, or no text contains the window
 GOES_ON, BEGINS, UNKNOWN, NEVER = range(4)
 MOST_STATES, MOST_SETS = 63, 256  # the largest automaton, and the most sets of states that it can be in
-# Patterns that need more are given up, so that the search takes 0.2 s at most
+# The most windows, the most after classes that make no difference are joined, and the most terms of a kind. Patterns
+# that need more are given up, so that the search takes 0.2 s at most
 MOST_ALL, MOST_WINDOWS, MOST_BOXES = 1 << 20, 1 << 17, 32
 SEEDS = 3  # boxes that are tried for each term, times the orders in which they grow
 MOST_UNKNOWN = 1 / 300  # the largest share of windows of a text that the tables may leave open
 NO_TABLES = np.empty(0, np.uint8)
-# Fast; elsewhere windows would take longer than the walk
+# Whether shuffles are fast; elsewhere windows would take longer than the walk by pairs
 CAN_SHUFFLE = platform.machine() in ("x86_64", "AMD64")
 
-# The tables of well-known patterns, uint8[patterns, DIGEST_BYTES + N_BYTES], of `tests/make_windows.py`
+# The tables of well-known patterns, uint8[patterns, DIGEST_BYTES + N_BYTES], written by `tests/make_windows.py`
 READY = os.path.join(os.path.dirname(__file__), "windows.npy")
 DIGEST_BYTES = 16
 
 
 def ready_tables(automaton: Automaton) -> np.ndarray:
-    """`window_tables` of a well-known pattern, without the time for making them; empty if there are none."""
+    """`window_tables` of a well-known pattern, from a file, which saves the time for making them; else empty."""
     return _ready().get(digest(automaton), NO_TABLES) if CAN_SHUFFLE else NO_TABLES
 
 
@@ -104,16 +106,17 @@ def window_tables(automaton: Automaton) -> np.ndarray:
     """The tables of a gapless automaton for `put_classes` and `window_masks` (some milliseconds), uint8[N_BYTES].
 
     uint8[8, 16], the class of each ASCII byte; uint8[3, WIDTH, 16], for each byte of a window and each class, a bit for
-    each of 24 terms: by terms 0 to 7, a word begins; by terms 16 to 23, that is unknown; two masks: which of terms 8 to
-    15 are of either kind; the form's number; uint8[256], for each class of the automaton, the class of the bytes of a
-    wide character, or UNCLEAR. Empty if the processor has no fast shuffle, or if the terms don't suffice.
+    each of 24 terms: in windows of terms 0 to 7, a word begins; in those of terms 16 to 23, that is unknown; two bytes
+    with a bit for each of terms 8 to 15: those of the first kind, and those of the second; the index of the form in
+    FORMS; uint8[256], for each class of the automaton, the class of the bytes of a wide character, or UNCLEAR. Empty if
+    the processor has no fast shuffle, or if the terms don't suffice.
     """
     if not CAN_SHUFFLE or automaton.n_states > MOST_STATES:
         return NO_TABLES
     repeatable = _repeatable(automaton)
     of_ascii = np.intersect1d(repeatable, automaton.ascii_class)
     tables = _tables(automaton, repeatable)
-    # More classes need more terms
+    # Classes that only wide characters have may need too many terms: then the tables are made without them
     return tables if len(tables) or len(of_ascii) == len(repeatable) else _tables(automaton, of_ascii)
 
 
@@ -140,10 +143,10 @@ def _tables(automaton: Automaton, repeatable: np.ndarray) -> np.ndarray:
 
 
 def _repeatable(automaton: Automaton) -> np.ndarray:
-    """The classes of which a walk can't tell several characters side by side from one, int64[].
+    """The classes, int64[], of which a walk can't tell several characters side by side from a single one.
 
-    After the first of them, no word begins before the next, and the state stays the same. Then words also end where
-    they would: a match that ended between two of them would have another word begin there.
+    After the first of the characters, no word begins before the next, and the state stays the same. So no match ends
+    between two of them either, since another word would begin there.
     """
     every = np.arange(automaton.delta.shape[1])
     _, begins, after = _ways(automaton, every, 1)
@@ -158,21 +161,21 @@ def _repeatable(automaton: Automaton) -> np.ndarray:
 def _groups(ways: Iterable[np.ndarray], often: np.ndarray) -> np.ndarray:
     """The group of each class, int64[classes], at most MOST_CLASSES; the last class, END_OF_TEXT, is the last group.
 
-    Of too many classes, in turn those two become one that differ least: in the number of their ways, times how often
-    they occur. ways: with one later class; often: float64[classes].
+    While there are too many, the two groups that differ least become one: by the number of cases in which their ways
+    differ, times the sum of their frequencies `often`, float64[classes]. ways: of `_ways` with n_later = 1.
     """
     often, n = often.copy(), len(often)
     unlike = np.zeros((n, n))
     for some in ways:
         unlike += (some[:, :, None] != some[:, None]).sum((0, 3))
         unlike += (some[..., None] != some[..., None, :]).sum((0, 1))
-    unlike[np.triu_indices(n)] = unlike[-1] = np.inf  # each two once, the class of END_OF_TEXT never
+    unlike[np.triu_indices(n)] = unlike[-1] = np.inf  # each two are compared once, the class of END_OF_TEXT never
     into = np.arange(n)
     for _ in range(n - MOST_CLASSES):
         i, j = np.unravel_index(np.argmin(unlike * np.add.outer(often, often)), unlike.shape)
         into[into == i] = j
         often[j] += often[i]
-        for k in range(n):  # what differs from one differs from both
+        for k in range(n):  # what differs from one of the two differs from their union
             a, b = (unlike[max(x, k), min(x, k)] for x in (i, j))
             if k not in (i, j):
                 unlike[max(j, k), min(j, k)] = max(a, b)
@@ -181,7 +184,7 @@ def _groups(ways: Iterable[np.ndarray], often: np.ndarray) -> np.ndarray:
 
 
 def _united(ways: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The ways of each group of classes, all those of its classes."""
+    """The ways of groups in place of classes: a group has all ways of its classes."""
     for axis in range(1, ways.ndim):
         of_groups = (np.compress(groups == group, ways, axis) for group in range(groups.max() + 1))
         ways = np.stack([np.bitwise_or.reduce(some, axis) for some in of_groups], axis)
@@ -189,7 +192,7 @@ def _united(ways: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def _known_windows(automaton: Automaton, used: np.ndarray, groups: np.ndarray, width: int) -> np.ndarray | None:
-    """What is known of each window of groups of classes, END_OF_TEXT last, uint8[groups, ...]; None: too many."""
+    """What is known of each window, uint8 with an axis of all groups for each byte of it; None: too many windows."""
     n = groups.max() + 1
     if n**width > MOST_ALL:
         return None
@@ -200,7 +203,7 @@ def _known_windows(automaton: Automaton, used: np.ndarray, groups: np.ndarray, w
         reached = more
 
     sets = {reached: 0}  # the number of each set
-    # Of each set, [class, later classes]: the set after the character, and what is known
+    # For each set, arrays with axes [class, later classes]: the set after the character, and what is known before it
     follow, results = [], []
     todo = [reached]
     for of_set in todo:
@@ -216,23 +219,24 @@ def _known_windows(automaton: Automaton, used: np.ndarray, groups: np.ndarray, w
         on, begin = (ways[_states(of_set)].any(axis=0) for ways in (goes_on, begins))
         results.append(np.where(on, np.where(begin, UNKNOWN, GOES_ON), np.where(begin, BEGINS, NEVER)))
 
-    before = np.zeros((n,) * n_later, np.int64)  # the set before the first class of a window that grows
+    # By the classes of a window, which grows by one at a time: the set before the last n_later of them
+    before = np.zeros((n,) * n_later, np.int64)
     for _ in range(BEFORE):
         before = _by_window(np.array(follow), before)
     return _by_window(np.array(results, np.uint8), before)
 
 
 def _ways(automaton: Automaton, used: np.ndarray, n_later: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ways of a walk from each state, before a character of each class with some of each class after it.
+    """The ways of a walk in each state before a character, by the classes of it and of the n_later characters after it.
 
-    used: the classes; n_later: how many characters after it are known. bool[states + 1, classes, ...] with n_later + 1
-    axes of classes: may the word go on; likewise: may another word begin; uint64, likewise: the set of states after the
-    character, a bit for each. The last state is that after END_OF_TEXT, the last class END_OF_TEXT.
+    used: the classes. Three arrays [states + 1, classes, ...] with n_later + 1 axes of classes: may the word go on,
+    bool; may another word begin before the character, bool; the set of states after the character, uint64 with a bit
+    for each. The last state is that after END_OF_TEXT, the last class END_OF_TEXT.
     """
     n, delta, accepts = (automaton.n_states, automaton.delta[:, used].astype(np.int64), automaton.accept[:, used])
     accepts, alive = accepts.astype(bool), delta != DEAD
     then = np.where(alive, delta, 0)
-    # From each state: does the walk surely accept, and may it, as far as `n_later` characters tell; all columns count
+    # From each state: does the walk surely accept, and may it, as far as `n_later` characters tell
     surely, may = ~_may_fail(automaton), np.ones(n, bool)
     for k in range(n_later):
         shape = -1, len(used), *[1] * k
@@ -273,7 +277,7 @@ def _union(sets: np.ndarray, of_set: int, axis: int | None) -> Any:
 
 
 def _by_window(table: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """table[set, class, later classes] for each window, with one axis more; before: the sets before these classes."""
+    """table[set, class, later classes] for each window; before: the set, by all classes of the window but the last."""
     n = before.shape[-1]
     return table[before[..., None], *np.ogrid[*[slice(n)] * (table.ndim - 1)]]
 
@@ -290,11 +294,14 @@ def _often(classes: np.ndarray, n: int) -> np.ndarray:
     return np.where(of_classes > 0, of_classes, 0.005)  # a class without ASCII characters
 
 
-Term = list[list[int]]  # for each byte of a window, some classes
+Term = list[list[int]]  # some classes for each byte of a window: the windows whose bytes all have one of these
 
 
 def _terms(known: np.ndarray) -> tuple[list[Term], list[Term]] | None:
-    """The terms by which a word begins, and those by which that is unknown, in any case. None: too many."""
+    """The terms of windows in which a word begins, and those of windows in which that is unknown. None: too many.
+
+    Terms of the first kind may contain unknown windows too: `by_windows.py` gives the second kind priority.
+    """
     # Classes that make no difference at a byte are one class there
     alike: list[list[list[int]]] = []
     for axis in range(known.ndim):
@@ -317,7 +324,7 @@ def _terms(known: np.ndarray) -> tuple[list[Term], list[Term]] | None:
 
 
 def _few(begins: list[Term], unknown: list[Term], often: np.ndarray, most: int) -> list[Term] | None:
-    """The terms of unknown windows, joined until all are `most`; None: too many, or too much is unknown."""
+    """The terms of unknown windows, joined until there are `most` terms in all; None: too many, or too many windows."""
     left = most - max(EIGHT, len(begins))
 
     def share(term: Term) -> float:
@@ -330,7 +337,7 @@ def _few(begins: list[Term], unknown: list[Term], often: np.ndarray, most: int) 
 
 
 def _joined(terms: list[Term], share: Callable[[Term], float]) -> list[Term]:
-    """One term fewer: the two around which a term has the fewest other windows become this term."""
+    """The terms with one term around two of them in place of these: the two for which it adds the fewest windows."""
 
     def around(a: Term, b: Term) -> Term:
         return [sorted({*x, *y}) for x, y in zip(a, b, strict=True)]
@@ -341,12 +348,12 @@ def _joined(terms: list[Term], share: Callable[[Term], float]) -> list[Term]:
 
 
 class _Space:
-    """All windows of some classes, in sets: numbers with a bit for each. A box is some classes for each byte."""
+    """All windows of some classes. A set of windows is an int with a bit for each; a *box* is the set of a Term."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape, self.size = shape, math.prod(shape)
         indices = np.indices(shape)
-        # The windows with each class, for each byte
+        # slabs[byte][class]: the set of the windows that have this class at this byte
         self.slabs = [[self.windows(indices[axis] == i) for i in range(n)] for axis, n in enumerate(shape)]
 
     def windows(self, chosen: np.ndarray) -> int:
@@ -359,25 +366,28 @@ class _Space:
         return np.flatnonzero(np.unpackbits(data, bitorder="little"))
 
     def cover(self, windows: int, allowed: int) -> list[list[list[int]]]:
-        """Boxes that contain `windows`, and only `allowed`, each most of the rest; not all if over MOST_BOXES."""
+        """Boxes that contain all of `windows`, and nothing but `allowed`; not all if they are more than MOST_BOXES.
+
+        Each box is, among some that are tried, the one with the most windows that no box before it contains.
+        """
         boxes: list[tuple[list[list[int]], int]] = []
         rest = windows
         while rest and len(boxes) <= MOST_BOXES:
             left = self.numbers(rest)
             seeds = left[np.linspace(0, len(left) - 1, min(SEEDS, len(left))).astype(int)].tolist()
             bytes_ = range(len(self.shape))
-            orders = bytes_, bytes_[::-1]  # a box grows over the bytes of a window in these
+            orders = bytes_, bytes_[::-1]  # in which a box grows at the bytes of a window
             grown = [self._grown(seed, order, ~allowed) for seed in seeds for order in orders]
             boxes.append(max(grown, key=lambda box: (box[1] & rest).bit_count()))
             rest &= ~boxes[-1][1]
-        for i in reversed(range(len(boxes))):  # what later boxes contain as well
+        for i in reversed(range(len(boxes))):  # drops each box whose windows are all in other boxes as well
             others = functools.reduce(operator.or_, (inside for _, inside in boxes[:i] + boxes[i + 1 :]), rest)
             if windows & ~others == 0:
                 del boxes[i]
         return [box for box, _ in boxes]
 
     def _grown(self, seed: int, order: Iterable[int], forbidden: int) -> tuple[list[list[int]], int]:
-        """The box, and its windows, that a window becomes if each class that isn't forbidden there is added in turn."""
+        """The box that grows from a window by each class, in turn, that adds no forbidden window; and its windows."""
         box = [[int(i)] for i in np.unravel_index(seed, self.shape)]
         unions = [slabs[i] for slabs, (i,) in zip(self.slabs, box, strict=True)]
         for axis in order:
