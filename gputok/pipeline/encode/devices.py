@@ -263,7 +263,7 @@ _users: dict[Device, list[weakref.ref[Kept]]] = {}
 
 
 def _tables_of(pipeline: Pipeline, device: Device) -> _Tables:
-    """Returns the tables of a tokenizer on a device, where they stay: of other tokenizers, as `Sizes.kept` allows."""
+    """Returns the tables of a tokenizer on a device; those used before stay there while all fit in `sizes.kept`."""
     engines, users, name = pipeline.engines, _users.setdefault(device, []), ("device", device)
     found: _Tables = engines.once(name, lambda: _Tables(pipeline, device))
     # Setting a slice of a list is atomic: a thread that comes between makes tables anew, or keeps some for longer
