@@ -33,7 +33,7 @@ class Part(NamedTuple):
 class Counts:
     """Tells how many tokens any part of a text has; `Tokenizer.counts` makes it.
 
-    A *seam* is a place in the text at which both sides are encoded alike, whether they stand together or alone. The
+    A *seam* is a place at which both sides of a text are encoded alike, together or alone (but for a `▁` in front). The
     number of tokens before each of many seams is known, so only the text before the first and after the last seam of a
     part is encoded. If seams don't lie at words (`Incremental.seams` is not "pairs"), parts are encoded whole.
 

@@ -55,7 +55,7 @@ class _Node:
 
 @public("gputok")
 class PrefixCache:
-    """Encodes texts, and keeps the ids of their beginnings: of a text that begins like another, only the rest is new.
+    """Encodes texts, and keeps the ids of their beginnings: of a text that begins like another, it encodes the rest.
 
     The ids are always those of `tokenizer.encode`. Texts are compared themselves, not by a hash. If the cache is full,
     it drops what was used longest ago. Threads may share a cache; a copy, also by `pickle`, begins empty. If the

@@ -467,7 +467,7 @@ def process_rows(
 def process_one(
     processor: PostProcessor | None, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
 ) -> Encoding:
-    """Processes one text or pair. Of a pair, a part that truncation cut off is combined with the other cut text."""
+    """Processes one text or pair. In a pair, a part that truncation cut off goes with what is kept of the other."""
     given = [encoding] if pair is None else [encoding, pair]
     rows = [one.row() for one in given]
     parts = process_rows(processor, rows, add_special_tokens, False)

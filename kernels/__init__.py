@@ -17,7 +17,7 @@ from typing import Any
 from gputok.kernels.signatures import F64s, I32s, I64s, NamedTuple, U8s, U8x2, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
 Array = Any  # numpy.ndarray or cupy.ndarray; a comment beside each name gives dtype and shape
-DEAD = 0xFFFF  # in place of the next state of an Automaton: no match can follow
+DEAD = 0xFFFF  # in place of the next state of an Automaton: the walk dies, since no longer match is possible
 
 
 def rises_by_one(numbers: Array) -> bool:
@@ -27,7 +27,7 @@ def rises_by_one(numbers: Array) -> bool:
 
 
 class Veto(NamedTuple):
-    """Limits of tokens that contain spaces. Training BPE does not count pairs whose token would break a limit.
+    """Limits of merged tokens, which may contain spaces. Training BPE does not count pairs that would break a limit.
 
     A token may have at most `max_words` words (parts between spaces), and fewer than `max_characters` characters. It
     has no colon before a space, unless `colons`.
@@ -62,7 +62,7 @@ class ParityLimits(NamedTuple):
     prefix: bytes = b""
     global_merges: int = 0  # how many first merges use the sum of the counts of all languages
     dev: bool = False  # balance the lengths of development words instead of training words
-    # The compression that each language should reach; empty: the language with the most symbols comes first
+    # Target compression of each language (only proportions matter); empty: that with the most symbols comes first
     ratio: tuple[float, ...] = ()
     # If `window` isn't 0, a language waits while its share of the last `window` choices is above `threshold`
     window: int = 0
@@ -87,7 +87,7 @@ class Automaton(NamedTuple):
 
     The walk begins in state 0 at the first character of a match. If `accept[state, class]` is 1 for the class of the
     next character, a match may end before that character. The match ends at the last such position before the walk
-    comes to DEAD: the tables are made so that this is the match that a regular expression prefers (leftmost-first). If
+    dies (comes to DEAD): the tables are made so that a regular expression prefers this match, too (leftmost-first). If
     there is none, the first character is a *gap* character; neighbouring gap characters are one piece.
     """
 
@@ -126,9 +126,9 @@ class CharacterMap(NamedTuple):
 class NormalizationForm(NamedTuple):
     """Decompositions of characters, and the order of combining marks.
 
-    An inert character never changes, whatever stands before or after it. Only the order of canonical combining classes
-    matters, so `rank` numbers them: 0 for a starter, then 1, 2, ... by rising class. Hangul syllables are not in the
-    tables; kernels compute their decomposition.
+    A text of inert characters alone never changes; other characters may compose with them. Only the order of canonical
+    combining classes matters, so `rank` numbers them: 0 for a starter, then 1, 2, ... by rising class. Hangul syllables
+    are not in the tables; kernels compute their decomposition.
     """
 
     page: U16s  # uint16[8704]

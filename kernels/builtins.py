@@ -58,7 +58,7 @@ _CALL, _MAKER = _for_ever(b"gputok call"), _for_ever(b"gputok maker")
 
 
 def _capsule(handle: Handle, name: bytes) -> Any:
-    """A capsule with the address of a handle that the caller keeps alive; machine code takes no other object for it."""
+    """A capsule with the address of a handle that the caller keeps alive; machine code refuses any other object."""
     new = ctypes.pythonapi.PyCapsule_New
     new.argtypes, new.restype = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p], ctypes.py_object
     return new(handle.address, name, None)
@@ -133,7 +133,7 @@ class Builtins(NamedTuple):
     def take_over(self, tokenizer: type, encoding: type, versions: list[object]) -> None:
         """Replaces Tokenizer.encode and three properties of Encoding by machine code.
 
-        It calls what it replaced where it can't go on. `_texts` of a tokenizer is (version, any object, address of a
+        Where that can't go on, it calls what it replaced. `_texts` of a tokenizer is (version, any object, address of a
         `Maker` or 0, finish): machine code encodes if the version is the object `versions[0]`, and calls finish(result,
         text, special) if the result is no encoding. `_later` of an encoding is None, or a tuple: if its item 5 is 0,
         item 0 is an object that keeps a `Maker` alive and has its address, or 0, as attribute `address`; item 1 has the
@@ -201,7 +201,7 @@ def _builtin(function: Any, flags: int) -> Any:
 
 @functools.cache
 def builtin_functions() -> Builtins | None:
-    """The builtin functions; None: Numba compiles the kernels, or `_finds_items` is False."""
+    """The builtin functions; None: there are none (see the top of this file), or `_finds_items` is False."""
     if not choose().has_builtins or not _finds_items():
         return None
     if (library := choose().library) is None:
@@ -303,7 +303,7 @@ class ColumnCalls(NamedTuple):
 
 
 class Maker:
-    """What machine code needs to make encodings: objects of a class with one attribute, a tuple.
+    """What machine code needs to make encodings: objects of a class, of which it sets one attribute, a tuple.
 
     The tuple is (owner, ids, text, special, None, flags): the ids as bytes, special 1 with special tokens, else 0.
 

@@ -94,7 +94,7 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
     first = [*itertools.islice(source, threads)]
     left, numbers, lock = itertools.chain(first, source), itertools.count(), allocate_lock()
     made: list[Result] = []
-    errors: list[tuple[int, BaseException]] = []  # each with the number of its item; -1: Ctrl-C
+    errors: list[tuple[int, BaseException]] = []  # each with the number of its item; -1: Ctrl-C, which is raised first
 
     def one() -> None:
         number = -1

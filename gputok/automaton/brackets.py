@@ -11,8 +11,8 @@ another bracket, its bits and ranges are inverted. So some brackets do not conta
   the parts that stand before this part in the outer bracket.
 * The ranges of a negated class such as `\D` are made in the same way: they contain the ASCII characters after the first
   range of the class, and not those before it. So they do not begin at 0, which matters if they are inverted again.
-* A range from an ASCII character to another one beyond ASCII sets the bits of all bytes up to the number of the latter,
-  at most 0xFF.
+* A range from an ASCII character to one beyond ASCII sets the bits of all bytes up to the number of the latter, at most
+  0xFF.
 
 In Oniguruma 6.9.10, these rules are in `or_cclass`, `not_code_range_buf`, `add_ctype_to_cc_by_range` and `cc_char_next`
 of regparse.c, and in OP_CCLASS_NOT of regexec.c.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 END = 0x110000
 """The end (or start) of a text, as a code point after all others: a look-around may see it instead of a character."""
 _BITS = 32
-"""Rows that `distinct_columns` packs into an int64 at a time, beside the number, below 2 ** 21, of the rows before."""
+"""Rows that `distinct_columns` packs into an int64 at a time, beside a number below 2 ** 21 for all rows before."""
 
 
 class CharSet:

@@ -40,7 +40,7 @@ class _Rule(NamedTuple):
 
     delta: Positions  # int64[n_states, n_classes + 1], the last column is END
     accept: Mask  # bool of the same shape
-    fails: Mask  # bool[n_states]: True if a walk can die from here without accepting: the word has ended earlier
+    fails: Mask  # bool[n_states]: True if a walk can die from here without accepting: then the word has ended earlier
     class_of: Positions  # int64[0x110000]
 
     @property
@@ -83,7 +83,7 @@ def _made(make: Callable[..., Automaton], of: Same) -> Automaton | None:
 def completed(automaton: Automaton) -> Automaton | None:
     """Makes the gapless automaton that also matches each run of characters that `automaton` leaves out.
 
-    Its words are those of `automaton`, and one for each gap. None if `automaton` matches the empty text, or if a second
+    Its words are those of `automaton`, and one for each gap. None if a match of `automaton` can be empty, or if another
     match may begin before it is certain that an earlier one matches, and one of the two can fail without the other.
 
     Example:
@@ -245,7 +245,7 @@ def _across(a: _Rule, b: _Rule, columns: _Columns, state: tuple[int, int], colum
         return (int(following), int(b.delta[t, d])), bool(a.accept[s, c])
     if following != a.delta[0, c]:
         raise OutsideError("a word that ends in the middle of another one")
-    # `outer` is in the state after a word's first character. It has no gaps, so its word doesn't end before that
+    # `outer` is in the state after a word's first character. Without gaps, it can't fail: its word didn't end earlier
     return _STOP, True
 
 

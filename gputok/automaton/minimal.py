@@ -33,7 +33,7 @@ def finished(delta: Positions, accept: Mask, class_of: npt.NDArray[np.integer[An
     narrow, accepted, merged = _merge_classes(narrow, accepted)
     if narrow.shape[1] > 256:
         raise OutsideError("more than 255 classes of characters")
-    # A pattern that matches the empty text has gaps: the search takes no empty match that touches the last match
+    # A pattern with empty matches has gaps: the search does not take an empty match that touches the last match
     gaps = _may_be_gap(narrow, accepted)
     page, member = _pages(merged, class_of)
     return Automaton(

@@ -97,7 +97,7 @@ class Parser:
         self.n_groups = 0
         self.names: dict[str, int] = {}
         self.options: frozenset[str] = frozenset()  # those in force at `position`
-        self.sets: list[str] = []  # the texts of the sets of characters in the pattern; `rust` writes sets by them
+        self.sets: list[str] = []  # how the pattern writes its sets of characters: `rust` writes them so, too
         self.empty_loops: list[int] = []  # where unbounded repetitions of a body that can be empty begin, for `rust`
         self.behind = ""  # "=" or "!" for each look-behind that contains `position`
         self.has_names = "(?<" in pattern.replace("(?<=", "").replace("(?<!", "") or "(?'" in pattern

@@ -38,7 +38,7 @@ def ready(pattern: str) -> Automaton | None:
 
 @functools.cache
 def ready_splits(patterns: tuple[str, ...]) -> Automaton | None:
-    """Returns the automaton that cuts as these patterns do, each within the words of the last, if the file has it."""
+    """Returns the automaton that cuts as these patterns do, each within the words of the one before; or None."""
     return named(splits_key(patterns))
 
 

@@ -121,7 +121,7 @@ def any_case_string(text: str) -> Node:
 
 
 def _any_case_text(text: str, behind: bool) -> list[Node]:
-    """The nodes of text that ignores case. As in Oniguruma, parts that match one character (`st`: `ﬆ`) come first."""
+    """The nodes of text that ignores case. As in Oniguruma, a part that matches one character (`st`: `ﬆ`) is a node."""
     nodes: list[Node] = []
     at = 0
     while at < len(text):

@@ -50,7 +50,7 @@ class PeerRow(NamedTuple):
     runtime_bytes: list[int]  # peak memory before the work
     start_seconds: list[tuple[float, float]]  # for importing the package, and for the work on the first KB
     later_seconds: list[float]  # of encoding the same text once more (training: 0)
-    # How many results equal gputok's, of how many: merges or ids of the sample up to the first difference, or pieces
+    # How many results equal gputok's, of how many: merges up to the first difference, pieces, or ids (of the sample)
     n_equal: int | None
     n_results: int | None
     failure: str = ""  # why the peer could not run

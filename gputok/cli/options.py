@@ -269,7 +269,7 @@ def load_tokenizers(paths: list[str], storage: Mapping[str, Any]) -> dict[str, T
 
 
 def own_token(path: str, role: str, given: str | None) -> str | bool | None:
-    """Returns the end ("eos") or begin token; for "auto", that of tokenizer_config.json, or True: found by its name."""
+    """Returns the end ("eos") or begin token; "auto": that of tokenizer_config.json, or True: one of a usual name."""
     if given != "auto":
         return given
     from gputok.pipeline.special_tokens import configured

@@ -84,7 +84,7 @@ def _colored(text: str, offsets: Sequence[tuple[int, int]], *, color: bool = Tru
 
 
 def _groups(offsets: Sequence[tuple[int, int]], length: int) -> Iterator[tuple[int, int, int]]:
-    """Cuts a text into ranges (first, last + 1, number of tokens): tokens that share characters, or text of none."""
+    """Cuts a text into (first, last + 1, number of tokens): a token, tokens that share characters, or text of none."""
     at = i = 0
     while i < len(offsets):
         start, end = offsets[i]

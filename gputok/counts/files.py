@@ -166,7 +166,7 @@ def _arrays(words: WordColumns) -> list[Any]:
 
 
 def find_files(source: Any, storage_options: StorageOptions = None) -> list[File]:
-    """The files of a path, URL, folder, glob or list, without what engines put beside (`_*`, other than `.parquet`)."""
+    """The files of a path, URL, folder, glob or list without what engines add: no `_*`; only `.parquet`, if any is."""
     files = find(source, storage_options)
     chosen = [file for file in files if not file.name.startswith("_")]
     return [file for file in chosen if file.name.endswith(".parquet")] or chosen

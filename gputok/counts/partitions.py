@@ -363,7 +363,7 @@ _ADDED_UP = "adding up word counts"
 
 
 class _Growing:
-    """An array in memory with the methods of a TemporaryFile, to be written at its end."""
+    """An array in memory with the methods of a TemporaryFile, written at its end; a large one grows where it is."""
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
         self._array: npt.NDArray[Any] = np.empty(1 << 10, dtype)

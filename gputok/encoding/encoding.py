@@ -54,9 +54,9 @@ class Encoding:
     __slots__ = ("__dict__", "_later", "_whole")
 
     _later: tuple[Any, ...] | None
-    """A tuple as long as attributes are still to be computed. Item 0 computes them (`Texts` of
-    pipeline/encode/text.py), the others are its data. It has methods for attributes, which take this tuple; if one of
-    them returns None, its method `encoding` makes all attributes. None: `_whole` has all attributes."""
+    """A tuple as long as attributes are still to be computed: item 0 (`Texts` of pipeline/encode/text.py) computes them
+    from the other items. Its methods with the names of attributes take this tuple; if one returns None, its method
+    `encoding` makes all attributes. None: `_whole` has all attributes."""
     _whole: _Whole
 
     def __init__(self) -> None:

@@ -141,7 +141,7 @@ class Model(Component):
         return concat_tokens([self._tokenized(data, start[a:b], end[a:b], a) for a, b in cuts])
 
     def _tokenized(self, data: Bytes, start: Positions, end: Positions, n_before: int) -> Tokens:
-        """Tokenizes about a megabyte of pieces of UTF-8; n_before: the pieces before these, which errors count."""
+        """Tokenizes about a megabyte of pieces of UTF-8; n_before: how many are before these, for errors."""
         raise NotImplementedError
 
     def encode_words(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> tuple[Ids, Positions]:

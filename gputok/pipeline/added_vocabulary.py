@@ -369,10 +369,10 @@ class _Finder(NamedTuple):
         return has_token(text, self.edges, len(self.options), self.first)
 
     def may_find(self, pieces: Pieces) -> bool:
-        """Returns False if no piece contains a token, or the text is short and has none of the first bytes of tokens.
+        """Returns False if a quick look shows that no piece contains a token; a long text of few pieces gets no look.
 
-        Many pieces are searched as one text, in a twentieth of the time for lines one by one. So a token that lies
-        across two pieces also gives True.
+        Of a short text, it looks for the first bytes of tokens. Many pieces are searched as one text, in a twentieth of
+        the time for lines one by one: a token that lies across two pieces also gives True.
         """
         from gputok.kernels.cpu.find_tokens import FEW, ONE_PAIR
 

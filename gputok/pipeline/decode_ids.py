@@ -170,7 +170,7 @@ def byte_ends(tokens: Sequence[bytes]) -> Positions:
 
 
 def canonical(pipeline: Pipeline, ids: Sequence[int], final: bool) -> int | None:
-    """Returns the index of the first id that encoding the text of all ids would not give; see `Tokenizer.canonical`."""
+    """Returns the index of the first id that encoding the text of all ids would not give; as `Tokenizer.canonical`."""
     _check_kept(pipeline, ids)
     array, tokens = np.array(ids, np.int64), _without_inserted(pipeline, ids)
     data, wrong = b"".join(tokens), len(ids)

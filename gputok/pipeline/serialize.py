@@ -229,7 +229,7 @@ def read_packed(text: bytes, loads: Callable[[bytes], Any]) -> Any:
     """Reads a JSON text; `model.vocab` is then a Vocabulary and, of a BPE, `model.merges` a JoinedMerges.
 
     Kernels read the long tables, and `loads`, a JSON parser, the rest; it raises ValueError if that is not JSON.
-    Returns None if the text is short, or kernels can't read its vocabulary: then a JSON parser must read all of it.
+    Returns None if the text is short, or its vocabulary can't be read so: then a JSON parser must read all of it.
     """
     if len(text) < _SMALL or (begin := _table(text, "vocab", [])) < 0:
         return None

@@ -16,7 +16,7 @@ import numpy as np
 from gputok.types import Positions
 
 OTHER, BY_TEMPLATE, _STRING, _MESSAGE, _GENERATED = 0, 1, 1 << 30, 1 << 44, 1 << 62
-"""Origins of characters: character c of string k of message i has _MESSAGE * (i + 1) + _STRING * k + c.
+"""Origins: character c of string k (dicts count as well) of message i has _MESSAGE * (i + 1) + _STRING * k + c.
 
 The bit _GENERATED is set in the origin of a character that the template writes within `{% generation %}`.
 """

@@ -103,7 +103,7 @@ class BatchEncoding(UserDict):
         return self._encodings[batch_index]
 
     def _asked(self, method: str, first: int, second: int | None, *more: int) -> Any:
-        """Calls `method` of the first encoding with index `first`; or, if there is `second`, of encoding `first`."""
+        """Calls `method` of encoding 0 with index `first`; if `second` is given, of encoding `first` with `second`."""
         encoding, index = (self._encoding(0), first) if second is None else (self._encoding(first), second)
         if index < 0 and method.startswith("token"):
             index += len(encoding)

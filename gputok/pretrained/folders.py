@@ -32,7 +32,7 @@ CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
 OLD_FILES = (SPECIAL_TOKENS, "added_tokens.json")
 _MOST_RESERVED = 1 << 16
-"""The most added tokens, named or reserved, after those of a tiktoken file (see `_tiktoken`); Llama 3 has 256."""
+"""How many ids `added_tokens_decoder` may add to a tiktoken file, those without a name included; Llama 3 has 256."""
 
 _OF_MODEL = ("tokenizer.model", "spiece.model", "tiktoken.model")
 VOCABULARIES = ("vocab.json", "merges.txt", "vocab.txt", *_OF_MODEL, "tekken.json")

@@ -63,7 +63,7 @@ def retrain(
 
     forms = ({name: value for name, value in one.items() if name != "id"} for one in state["added_tokens"])
     added = [AddedToken(**{**one, "content": renamed.get(one["content"], one["content"])}) for one in forms]
-    # As in transformers, Unigram's trainer gets all added tokens; the other trainers get only the special ones.
+    # As in transformers, Unigram's trainer gets all added tokens, which its pieces would hide; others the special ones.
     special = [token for token in added if token.special or model["type"] == "Unigram"]
     special += [as_token(token, "new_special_tokens") for token in new_special_tokens]
     n_pieces = len(set(byte_pieces) - {token.content for token in special})

@@ -416,7 +416,7 @@ def _covered(tokenizer: Pipeline, histogram: Array, unknown: int | None) -> Arra
 
 
 def _token_scripts(tokens: list[str]) -> Array:
-    """Finds the script of each token, uint8[tokens]: the largest index in SCRIPTS of its characters, of its letters."""
+    """Finds the script of each token, uint8[tokens]: the largest index in SCRIPTS of its characters: letters decide."""
     codes = np.frombuffer("".join(token + "\0" for token in tokens).encode("utf-32-le"), np.uint32)
     if not tokens:
         return np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""Checks of what a file holds before other kernels trust it: they index memory by numbers of these tables."""
+"""Checks of the tables in the file of a compiled tokenizer, before other kernels index memory by their numbers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gputok.kernels.cpu.primitives.hashing import mix
 from gputok.kernels.cpu.primitives.memory import prefetch, view
 from gputok.kernels.signatures import i64, u32, u64
 
-_WORDS_AHEAD = 512  # what the processor reads ahead by itself ends with each page of 4 KB
+_WORDS_AHEAD = 512  # how many uint64 ahead memory is prefetched: the processor itself stops at each page of 4 KB
 
 
 def checksum(words: np.ndarray) -> int:
-    """A number of 64 bits for uint64[n]; another one if a single element is changed in any way.
+    """A number of 64 bits for uint64[n]; it is another number if a single element is changed in any way.
 
     >>> checksum(np.arange(9, dtype=np.uint64)) == checksum(np.arange(9, dtype=np.uint64)[::-1].copy())
     False
@@ -24,7 +24,7 @@ def checksum(words: np.ndarray) -> int:
 
 @kernel(u64[:])
 def _checksum(words):
-    """Four numbers side by side, since each takes as long as memory for four."""
+    """Mixes four numbers side by side: one `mix` takes as long as memory for four elements."""
     given, n = view(words), np.int64(len(words))
     a, b, c, d = U1, U2, U3, U4
     for i in range(0, n - 3, 4):
@@ -37,10 +37,10 @@ def _checksum(words):
 
 
 def wrong_merge(offsets: np.ndarray, merges: np.ndarray) -> int:
-    """The first merge that is none, by the numbers and lengths of its tokens alone, or -1.
+    """The first merge that can't be true, by the numbers and lengths of its tokens alone, or -1.
 
     Args:
-        offsets: int64[n + 1], which rise: of the bytes of each token.
+        offsets: int64[n + 1], rising: of the bytes of each token.
         merges: uint32[3, m], the numbers of left and right tokens, and of tokens as long as both, or NONE.
 
     >>> offsets = np.array([0, 1, 2, 4])
@@ -69,7 +69,7 @@ def _wrong_merge(offsets, merges):
 
 
 def free_pairs(slots: np.ndarray, bits: int, n: int, m: int) -> int:
-    """How many slots of Pairs (uint64[2**k], four or more) are free; -1 if one has a number >= n or a rank >= m.
+    """How many slots of Pairs (uint64[2**k], four or more) are free; -1 if a slot has a number >= n or a rank >= m.
 
     >>> from gputok.kernels.cpu.lookup import index_pairs
     >>> pairs = index_pairs(*np.array([[0, 2], [1, 3]], np.uint32), np.arange(2), 4)
@@ -95,14 +95,14 @@ def _free_pairs(slots, bits, n, m):
 
 
 def free_slots(slots: np.ndarray, free: int, shift: int, bits: int, numbers: range) -> int:
-    """How many slots of a hash table are free; -1 if another one has a number outside of a range.
+    """How many slots of a hash table are free; -1 if a slot that isn't free has a number outside of a range.
 
     Args:
         slots: uint64[capacity], or [capacity, 2], of keys and values.
         free: a free slot, or its key.
         shift: how many bits of a slot, or of its value, lie below the number.
-        bits: of the number.
-        numbers: the range.
+        bits: how many bits the number has.
+        numbers: the range of numbers that are right.
 
     >>> slots = np.array([0, 5 << 32 | 1, 7 << 32 | 3], np.uint64)
     >>> free_slots(slots, 0, 0, 32, range(1, 4)), free_slots(slots, 0, 0, 32, range(1, 3))

@@ -1,6 +1,6 @@
 """Counting words, by the walk of an automaton or from given pieces: the values of the table are counts.
 
-Words are looked up in blocks; each key prefetches its slot, so that the later comparisons hit the cache.
+Words are looked up in blocks: the slots of all words are prefetched, so that the comparisons after that hit the cache.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from gputok.kernels.threads import results
 _LAST = np.int64(0x7FFFFFFFFFFFFFFF)  # above all positions
 _CHUNK_WORDS = 1 << 10  # words of all tables that are joined together
 _TABLE_SHIFT = np.uint64(40)  # a word stands here as number of its table << 40 | its slot
-_FEW_WORDS = 1 << 18  # are woven by one thread before another one has started
+_FEW_WORDS = 1 << 18  # so many words are merged by one thread before another thread has started
 
 
 class _Counted(NamedTuple):
-    """A table whose words have counts of their own, int64[n_words]."""
+    """A table, and the counts of its words beside it, int64[n_words]."""
 
     table: WordTable
     counts: I64s
@@ -108,7 +108,7 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
             put_keys(where, text, begins, m, masks, keys, homes)
             n_missing = add_ones(where, keys, homes, m, missing)
             hash_missing(where, text, begins, keys, homes, missing, n_missing)
-            for k in range(n_missing):  # in order, since new words are numbered by their positions
+            for k in range(n_missing):  # in the order of the text, since new words are numbered by their positions
                 i = missing[k]
                 begin, key = np.uint64(begins[i]), (keys[U2 * i], keys[U2 * i + U1])
                 length = np.uint64(begins[i + U1]) - begin
@@ -189,7 +189,7 @@ def counts(table):
 def word_keys(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """A number for each word, which depends on its bytes alone: its hash with the halves exchanged.
 
-    So the upper bits are those that tables don't use: words that share them still spread over all of a table.
+    Tables use other bits (`hash_of_key`), so words whose numbers share upper bits still spread over all of a table.
 
     data: uint8[n_bytes]; offsets: int64[n_words + 1] -> uint64[n_words].
     """
@@ -200,7 +200,7 @@ def word_keys(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 @kernel(i64, i64, i64, u64[:])
 def _word_keys(text, n_bytes, offsets, keys):
-    """Reads words i < len(keys), which end at offsets[i + 1] <= n_bytes."""
+    """Writes the numbers of words i < len(keys), which end at offsets[i + 1] <= n_bytes."""
     text, offsets, found = view(text, np.uint8), view(offsets, np.int64), view(keys)
     for i in range(len(keys)):
         begin, end = offsets[i], offsets[i + 1]
@@ -221,9 +221,9 @@ def _records(tables: Iterable[WordTable], own: Iterable[np.ndarray]) -> np.ndarr
 def distinct_words(tables: Sequence[WordTable], n_threads: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The words of several tables, each once, by position: data uint8[], offsets int64[n + 1], counts int64[n].
 
-    No table of all words is built: a word stays in the table that saw it first, and its other counts move there. Slots
-    are in the order of hashes, so that this is a walk through all tables side by side. Then the tables, each in the
-    order of its positions, are merged. The ends of documents are left out.
+    No table of all words is built: a word stays in the table that saw it first, and its counts in other tables move
+    there. Slots are in the order of hashes, so all tables are read side by side, from the first slot to the last. Then
+    the tables, each in the order of its positions, are merged. The ends of documents are left out.
     """
     own = joined_counts(tables, n_threads, n_threads)
     if sum(map(len, own)) < _FEW_WORDS:
@@ -234,7 +234,7 @@ def distinct_words(tables: Sequence[WordTable], n_threads: int = 1) -> tuple[np.
 def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> list[np.ndarray]:
     """The counts of each table's words, int64[], after they have moved to the table that saw the word first.
 
-    n_parts: of the words, by hash; the threads share them.
+    The threads share n_parts parts of the words, by hash.
     """
     if len(tables) == 1:
         return [counts(tables[0])]
@@ -271,8 +271,9 @@ def woven_words(
 def _join(tables, n_chunks, first, stop):
     """Writes the counts of the words of chunks first:stop; all counts of a word move to the table that saw it first.
 
-    A chunk has the words with some of the hashes, whose slots stand together in each table. They meet in a small table
-    of (table << 40 | slot) + 1, which stays in a cache: the time grows with the words, not with the pairs of tables.
+    A chunk has the words with some of the hashes, whose slots stand together in each table. Its words from all tables
+    meet in `met`, a small table of (table << 40 | slot) + 1, which stays in a cache: so the time grows with the number
+    of words, not with that of pairs of tables.
 
     tables: a row of `_records` for each _Counted. n_chunks: a power of two, at most the smallest capacity. Bounds:
     slots are masked; a word of a slot is below the number of words of its table; `found` has room for what
@@ -319,7 +320,7 @@ def _chunk_of(table, chunk, n_chunks):
 
 @kernel(inline=True)
 def _most_words(table, first, stop):
-    """The most words whose probes begin in first:stop: one for each of these slots, and the words right after them."""
+    """The most words whose probes begin in first:stop: one for each of these slots, and for the taken slots after."""
     slot = stop
     while table.slots[(slot & mask_of(table)) + U1] != U0:  # a table always has free slots
         slot += U4
@@ -328,10 +329,10 @@ def _most_words(table, first, stop):
 
 @kernel(inline=True)
 def _find_words(table, counts, first, stop, number, found, n):
-    """Writes which words have probes that begin in first:stop, as number | slot, to found[n:], and writes their counts.
+    """Writes number | slot to found[n:] for each word whose probes begin in first:stop, and its count to `counts`.
 
-    Returns the end of what is found. After the last slot comes the first one: there, words stand whose probes begin
-    before the end, and no others are taken again. Without a branch: whether a slot is taken can't be foreseen.
+    number: table << 40. Returns the new n. Probes go on at the first slot after the last: there, only words are taken
+    whose probes begin before the end. Without a branch: whether a slot is taken can't be foreseen.
     """
     begun, i = n, first
     while i < stop or table.slots[(i & mask_of(table)) + U1] != U0:
@@ -349,7 +350,7 @@ def _find_words(table, counts, first, stop, number, found, n):
 
 @kernel(inline=True)
 def _meet(rows, own, met, size, bits):
-    """Enters a word, table << 40 | slot, into `met` (of `size` elements), or moves its count if it is there."""
+    """Enters a word, table << 40 | slot, into `met` (of `size` elements). If it is there, joins both counts."""
     table, counts = _table(rows, np.int64(own >> _TABLE_SHIFT))
     slot = own & ((U1 << _TABLE_SHIFT) - U1)
     low, high = key_of_slot(table, slot)
@@ -400,7 +401,7 @@ def _weave(tables, first, last, n, end, data, offsets, count):
     """
     out, at, rows = view(data), first.copy(), as_views(tables)
     while True:
-        # A thread that counted a slice has entered its new words one after the other: they are taken together
+        # The new words of one slice of text stand side by side in one table: they are written together
         best, smallest, second = -1, _LAST, _LAST
         for t in range(len(tables)):
             if at[t] == last[t]:

@@ -1,8 +1,8 @@
 """Cutting text into documents at a separator, and checking that it is UTF-8, in one pass over the bytes.
 
-As in `lines`, reading a corpus touches each byte here for the first time: so a document is moved as soon as its end is
-found, while the nearest caches hold it. Finding, checking and moving one after the other took 1.2 (text that is not
-ASCII) to 1.7 times as long.
+When a corpus is read, each byte is touched here for the first time. So a document is moved as soon as its end is found,
+while the nearest caches hold it. Finding, checking and moving one after the other took 1.2 (text that is not ASCII) to
+1.7 times as long.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def documents(
     Args:
         data: uint8[n], contiguous.
         separator: uint8[m], m >= 1, valid UTF-8; it is found from left to right, without overlap.
-        is_last: whether the last document may end without a separator; if not, bytes after the last one are left.
-        in_place: whether documents move inside `data`, without new memory, which costs more: 1.2 instead of 4 GB/s.
+        is_last: whether the last document may end without a separator; if not, bytes after the last separator are left.
+        in_place: whether documents move inside `data`. New memory costs more: 1.2 instead of 4 GB/s.
 
     Returns:
         The documents, uint8[]; their offsets, int64[n_documents + 1]; how many bytes of `data` they took, with
-        separators; and whether all of `data` is valid UTF-8, by the rules of `lines`. Then each document is: a
-        separator begins and ends where characters do.
+        separators; and whether all of `data` is valid UTF-8, by the rules of `lines`. If it is, so is each document,
+        since a separator begins and ends where characters do.
 
     >>> text = np.frombuffer("né||x".encode(), np.uint8)
     >>> packed, offsets, n_used, is_valid = documents(text, np.frombuffer(b"||", np.uint8), True, False)
@@ -50,7 +50,7 @@ def documents(
     """
     n, size = len(data), len(separator)
     n_whole = max(0, n - size) // _BLOCK * _BLOCK  # a block and the separator that begins in it
-    # Its zeros are ASCII, so that a character that is cut by the end is found
+    # After the last byte come zeros, which are ASCII, so that a character that is cut by the end is found
     rest = np.zeros(n - n_whole + 2 * _BLOCK + size, np.uint8)
     rest[: n - n_whole] = data[n_whole:]
     target = data if in_place else np.empty(n, np.uint8)
@@ -61,9 +61,9 @@ def documents(
 
 @kernel((i64, i64, i64, i64), i64, i64, i64, boolean, boolean)
 def _documents(text_of, separator, size, target, in_place, is_last):
-    """The offsets, and the rest of the result of `documents`.
+    """Writes the documents to `target`; returns their offsets, how many bytes they took, and whether all is UTF-8.
 
-    The n_whole first bytes are whole blocks, with room after them for the separator; blocks of the others are in
+    The n_whole first bytes are whole blocks, with room after them for the separator; blocks of the other bytes are in
     `rest`. Bounds: a document is written where it was read, or before; `target` has as many bytes as `text`.
     """
     text, n = view(text_of[0], np.uint8), text_of[1]
@@ -100,7 +100,7 @@ def _documents(text_of, separator, size, target, in_place, is_last):
                     n_offsets += 1
                     start = found + size
             at += _BLOCK
-            # Without this loop, which carries no bits, LLVM takes six times as long, as in `find_tokens._scan`
+            # Skips blocks without hits: a loop that carries `hits` takes six times as long, as in `find_tokens._scan`
             while at < stop and _ends_match(block, at - base, first, final, size) == U0:
                 at += _BLOCK
     if is_last and start < n:

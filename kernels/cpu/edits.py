@@ -25,7 +25,7 @@ def splice(
     """Replaces each span data[cut_start[j]:cut_end[j]] by `content` (uint8[c]).
 
     rows int64[n_pieces + 1]: the spans of piece i are rows[i]:rows[i + 1], in order, without overlap;
-    origin int64[n_spans]: the source of all bytes that replace span j.
+    origin int64[n_spans]: element j is the `source` of all bytes that replace span j.
     """
     cuts = pointer(rows), pointer(cut_start), pointer(cut_end), pointer(origin)
     return of_pieces(splice_pieces, data, start, end, None, cuts, pointer(content), len(content), bool(aligned))
@@ -66,7 +66,7 @@ def splice_pieces(data, pieces, cuts, content, width, aligned):
 
 
 def find_literal(data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, literal: np.ndarray):
-    """Finds `literal` (not empty) in pieces, from left to right without overlap: int64[n], rows int64[n_pieces + 1]."""
+    """Finds `literal` (not empty) in pieces, left to right without overlap: at int64[n], rows int64[n_pieces + 1]."""
     return of_pieces(_find_literal, data, start, end, frozen, pointer(literal), len(literal))
 
 
@@ -88,7 +88,7 @@ def _find_literal(data, pieces, literal, size):
 
 @kernel(inline=True)
 def find_run(data, i, last, literal, size, found, n, limit):
-    """Finds from byte i on, until `limit` matches are found; returns the next i and n."""
+    """Writes where matches begin, from byte i to `last`, to found[n:limit]; returns i and n from which to go on."""
     head = literal[0]
     while i <= last and n < limit:
         k = 0
@@ -114,9 +114,9 @@ def strip(
     left: bool,
     right: bool,
 ):
-    """Strips characters of `space` (page, member: not 0) from the ends of pieces.
+    """Strips characters from the ends of pieces: those that are not 0 in the two-stage table `space` (page, member).
 
-    -> start, end int64[n_pieces]; a piece of nothing but space becomes empty, at its end.
+    -> start, end int64[n_pieces]; a piece of such characters alone becomes empty, at its end if `left`, else its start.
     """
     characters = pointer(space[0]), pointer(space[1])
     return of_pieces(strip_pieces, data, start, end, frozen, *characters, bool(left), bool(right))

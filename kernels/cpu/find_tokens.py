@@ -21,7 +21,8 @@ def first_bytes(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     The list has the two bytes that all strings begin with (mostly `<|`); or 2 * FEW bytes, if strings begin with at
     most FEW different pairs of bytes: the first bytes of the pairs, some more than once, then the second ones; or FEW
-    bytes, some more than once, if at most FEW different bytes begin strings; or FEW + 1 bytes.
+    bytes, some more than once, if at most FEW different bytes begin strings; or FEW + 1 bytes, if more do: then `_scan`
+    looks at each byte of a text.
     """
     begins = children_of(edges)
     some = np.flatnonzero(begins)[: FEW + 1]  # mostly few, such as `<` or `[`
@@ -47,7 +48,7 @@ def find_tokens(
     """Cuts pieces at the added tokens in them.
 
     data uint8[n]; start, end int64[n_pieces]; skip bool[n_pieces]: leave the piece whole; edges: of `trie.build_trie`,
-    for strings with ids from 0 on, of which those count that have options; options uint8[n_strings], bits: 1 single
+    for strings with ids from 0 on, of which only the first n_strings count; options uint8[n_strings], bits: 1 single
     word, 2 and 4 the token takes white space on its left and right, 8 ignore the token; word_bits uint8[0x110000 / 8],
     bit c: character c is part of words (for single words); first: `first_bytes(edges)`, if the caller has it.
     -> start, end int64[m]; string int32[m], -1 for text; rows int64[n_pieces + 1]: piece i became the pieces
@@ -122,8 +123,8 @@ def _find_tokens(text_of, edges, begins, few, options, word_bits):
 def next_token(data, first, stop, at, text, blank, finder):
     """The next token of the piece data[first:stop] that is found from `at` on.
 
-    text: where the text after the last token begins; blank: see `_find_tokens`. finder: the trie, the bytes that begin
-    tokens, the first of these and their number, options and word bits, as views.
+    text: where the text after the last token begins; blank: see `_find_tokens`. finder, all as views: the trie, the two
+    results of `first_bytes`, the second with its length, options and word bits.
     -> the string of the token, or -1 if there is none; its begin and end; and the next `at`, `text` and `blank`.
     """
     trie, can_begin, (few, n_few), options, word_bits = finder
@@ -152,7 +153,7 @@ def next_token(data, first, stop, at, text, blank, finder):
                 begin = before
             begin = max(begin, text)  # the token before may have taken white space
         if option & RSTRIP:
-            blank = max(blank, finish)  # matches that take the same white space look through it once
+            blank = max(blank, finish)  # so matches before the same white space look through it only once
             while blank < stop:
                 code, size = character(data, blank)
                 if not is_space(code):
@@ -183,7 +184,7 @@ def _longest(data, at, stop, trie, can_begin):
     node, string = value & LOW32, value >> U32
     while node != U0:
         p += 1
-        if string - U1 < n_strings:  # 0, for none, is the largest number before 1
+        if string - U1 < n_strings:  # `string` is 0 if none ends here, and 0 - 1 is the largest uint64
             match, match_end = np.int64(string - U1), p
         if p == stop:
             break

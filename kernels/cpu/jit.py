@@ -30,7 +30,7 @@ _FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": 
 
 @functools.cache
 def _sources_digest() -> str:
-    """A hash of all that kernels share: Numba's own cache looks only at the file of the cached function."""
+    """A hash of the sources of all kernels: Numba's own cache looks only at the file of the cached function."""
     return sources.digest(sources.KERNELS, b"checked" if CHECKED else b"")
 
 
@@ -84,8 +84,8 @@ def _kept(function: Callable) -> FunctionCache | NullCache:
             raise
         _warn_once(not_kept())
         return _NotKept()
-    # Numba doesn't read the index of another version. It does read the index of another stamp, which may name types
-    # that no longer exist.
+    # Numba doesn't read an index of cached code with another version. It does read an index with another stamp, which
+    # may name types that no longer exist: so the version has the digest, too.
     file, digest = cache._cache_file, _sources_digest()
     file._version = file._source_stamp = digest + file._version
     # Numba writes the index before the code: without the stamp in the name of the code, another process that reads the
@@ -116,7 +116,7 @@ def _prepared(compile: Callable) -> Callable:
     return compiling
 
 
-# Whether no machine code is made: the default; then, of each function that is being compiled, the innermost last
+# A stack of bool, True: no machine code is made. First the default, then one for each function that is being compiled
 _no_machine_code = [False]
 
 
@@ -137,6 +137,8 @@ def _noted(stops: bool) -> Iterator[None]:
 
 
 def _except_inner(method: Callable, instead: Callable) -> Callable:
+    """Makes a method that does `instead` while a function is compiled of which no machine code is made."""
+
     @functools.wraps(method)
     def chosen(*args: Any, **kwargs: Any) -> Any:
         return (instead if _no_machine_code[-1] else method)(*args, **kwargs)
@@ -161,7 +163,8 @@ _simplifier = codegen.JITCPUCodegen._function_pass_manager
 codegen.JITCPUCodegen._function_pass_manager = _except_inner(_simplifier, functools.partial(_simplifier, opt=1))
 CPUContext.get_executable = _except_inner(CPUContext.get_executable, nothing_to_call)
 
-# What an operator makes of numbers is looked up once, and the same flags are equal at once: an eighth of the time
+# Two shortcuts save an eighth of the time of compiling: which type an operator makes of types of numbers is looked up
+# once; and flags are equal to themselves without a look at each flag
 _resolve, _are_same = BaseFunction.get_call_type, targetconfig.TargetConfig.__eq__
 
 
@@ -181,7 +184,7 @@ targetconfig.TargetConfig.__hash__ = lambda self: hash(type(self))
 
 def inner(function: Callable, inline: bool = True) -> Any:
     """A function that only kernels call; nothing is kept on disk. inline: LLVM inlines it; else LLVM decides."""
-    # Without `forceinline=False`, what an inline function calls would be inlined, too
+    # `forceinline` is always given: without it, a function that an inline function calls would be inlined, too
     made = njit(**_FLAGS, forceinline=inline, no_cpython_wrapper=True)(function)
     made.compile = _as_inner(made.compile)
     made._insert = lambda *_: None  # so that each call from Python ends in `refused`

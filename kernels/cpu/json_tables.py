@@ -35,11 +35,11 @@ _LETTERS = ((_QUOTE, _QUOTE), (_BACKSLASH, _BACKSLASH), (98, 8), (102, 12), (110
 _SAME, _NUMBERS, _STRINGS = range(3)  # what a column has: the same bytes in each row, numbers, strings
 _PART = 1 << 16  # about how many bytes are written at a time: they stay in a cache until the file has them
 _DIGITS = np.uint64(20)  # of the largest number
-_LONGEST = np.uint64(6)  # bytes of an escape
+_LONGEST = np.uint64(6)  # bytes of the longest escape
 _TEN, _SPACE, _ZERO = (np.uint64(i) for i in (10, 32, 48))
 _ONES = np.uint64(0x0101010101010101)
 _GROUP = 64  # merges that are read together
-_SIDES = np.uint64(2 * _GROUP)
+_SIDES = np.uint64(2 * _GROUP)  # their left and right tokens
 _VERSION = np.uint64(int.from_bytes(b"#version", "little"))
 
 
@@ -291,7 +291,7 @@ def _string(text, p, data, n_bytes):
             eight = load_u64(view(text), np.uint64(p))
             store_u64(view(data), np.uint64(n_bytes), eight)
             ends = _has_escape(eight)
-            # Of these bits, the lowest is exact
+            # Only the lowest of the bits in `ends` is sure to stand for a byte that ends the copy
             plain = np.int64(trailing_zeros(ends) >> U3) if ends else 8
             p += plain
             n_bytes += plain
@@ -359,8 +359,8 @@ def _hex(text, p):
 
 
 Column = bytes | np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray]
-"""A column of a table: the same bytes in each row; int64[n_rows], numbers of at least 0; or strings, as
-(uint8[n_bytes], int64[n + 1], int64[n_rows]): row i has the string offsets[k] to offsets[k + 1], k from the third."""
+"""A column of a table: the same bytes in each row; int64[n_rows], numbers of at least 0; or strings, as three arrays
+(data uint8[n_bytes], offsets int64[n + 1], k int64[n_rows]): row i has data[offsets[k[i]]:offsets[k[i] + 1]]."""
 
 
 def write_rows(columns: Sequence[Column], *, escaped: bool = False, part: int = _PART) -> Iterator[bytes]:
@@ -411,9 +411,10 @@ def write_rows(columns: Sequence[Column], *, escaped: bool = False, part: int = 
 def _write_rows(columns, row, n_rows, escaped, text):
     """Writes whole rows from `row` on, until there is no room: (the next row, bytes of the text).
 
-    columns: int64[columns, 7], the kind, and the address and number of bytes of the bytes, the offsets, and what each
-    row has; of the same bytes in each row, the fifth number says how many. Bounds: a column is written only if the text
-    has room for its longest form; what the rows have, has n_rows elements, and strings lie within their bytes.
+    columns: int64[n_columns, 7], the kind; then the address and the number of bytes of each of three arrays: text,
+    offsets, and numbers or indices of the rows; for the same bytes in each row, element 4 says how many. Bounds: a
+    column is written only if the text has room for its longest form; the third array has n_rows elements, and strings
+    lie within their text.
     """
     out, room, at = view(text), np.uint64(len(text)), U0
     while row < n_rows:

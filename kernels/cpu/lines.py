@@ -27,14 +27,14 @@ from gputok.kernels.signatures import i64, u64
 
 _BLOCK = 64  # bytes of a vector
 _NEWLINE = 10
-# Bytes that are on the way while a block is checked: on a virtual Xeon, which does not find out by itself what is read
-# next, Chinese takes 3 times as long without.
+# How many bytes before a block is checked its text is prefetched: on a virtual Xeon, which does not find out by itself
+# what is read next, Chinese takes 3 times as long without.
 AHEAD = 2048
 _NEVER = 0xFF  # a byte that never occurs in UTF-8
-_DECODED = 1 << 20  # bytes
+_DECODED = 1 << 20  # bytes that are decoded at a time, to find the first one that is wrong
 _ROOM = _BLOCK + 4  # line starts that a block can write at most
 _BYTES_PER_LINE = 24  # a guess, for the first allocation
-_WRITTEN, _AT, _BAD, _FOLLOW, _E0, _ED, _F0, _F4, _STATE = range(9)  # what the kernel keeps when it stops
+_WRITTEN, _AT, _BAD, _FOLLOW, _E0, _ED, _F0, _F4, _STATE = range(9)  # what `state` keeps when the kernel stops
 _U61 = np.uint64(61)
 NO_LIMITS = (U0, U0, U0, U0)  # no byte stands before the first byte of a text
 
@@ -85,7 +85,7 @@ def _starts(
     starts[0], state[_WRITTEN] = 0, 1
     while _lines(*text, starts, state) <= n_whole:
         n, at = int(state[_WRITTEN]), int(state[_AT])
-        n_more = 9 * n * (n_whole - at) // (8 * max(at, 1)) + 2 * _ROOM  # as many a byte as so far
+        n_more = 9 * n * (n_whole - at) // (8 * max(at, 1)) + 2 * _ROOM  # a byte, 9/8 of the starts so far
         starts = np.append(starts[:n], np.empty(n_more, np.int64))
     return starts[: state[_WRITTEN]], not (state[_BAD] or state[_FOLLOW])
 
@@ -130,8 +130,8 @@ def check_block(block, p, follow, limits):
     """Checks the UTF-8 of the 64 bytes from block[p] on.
 
     follow, limits: what the block before has returned, at first 0 and NO_LIMITS. Returns 1 if the block has a byte that
-    is not UTF-8, else 0; a bit for each byte of the next block that must continue a character; and bits of its first
-    byte if that has a lower or an upper limit, after E0, ED, F0 or F4.
+    is not UTF-8, else 0; a bit for each byte of the next block that must continue a character; and four numbers, which
+    are 1 if the last byte of the block is E0, ED, F0 or F4: these set a lower or an upper limit for the next byte.
     """
     after_e0, after_ed, after_f0, after_f4 = limits
     above = bytes_at_least(block, p, 0x80)
@@ -154,6 +154,6 @@ def check_block(block, p, follow, limits):
 def _unlike(bits, ones, zeros):
     """The bits that are 0 but must be 1 (as `ones` says), or 1 but must be 0 (`zeros`).
 
-    As `ones & ~bits | zeros & bits`, LLVM would put each of 64 bits into a vector by itself.
+    If this was written as `ones & ~bits | zeros & bits`, LLVM would put each of 64 bits into a vector by itself.
     """
     return ones ^ ((ones ^ zeros) & bits)

@@ -18,7 +18,7 @@ from gputok.kernels.signatures import boolean, i16, i64, u8, u32
 NONE = np.uint32(0xFFFFFFFF)  # stands for "no id": more than the tokens that a vocabulary can have
 CODE_BITS = 21  # bits of a code point
 FREE = np.uint64(0xFFFFFFFFFFFFFFFF)  # an empty slot of a table of pairs
-_AHEAD = 16  # pairs or strings whose memory is asked for before they are looked at
+_AHEAD = 16  # how many pairs or strings ahead memory is prefetched
 
 
 def plain(array: np.ndarray, dtype: type) -> np.ndarray:
@@ -115,7 +115,7 @@ def split_at_space(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 def join_pairs(strings, left, right, prefix_length):
     """The index of string left[i] joined with right[i] from byte `prefix_length` on, or -1: int64[n]."""
     joined = np.empty(len(left), np.int64)
-    # Of equal strings the last is found
+    # Of equal strings the last is the result: if there are some, `_join_pairs` must not try the next string first
     unique = int(np.count_nonzero(strings.slots)) == len(strings.offsets) - 1
     _join_pairs(strings, plain(left, np.int64), plain(right, np.int64), prefix_length, unique, joined)
     return joined
@@ -226,8 +226,9 @@ def single_characters(strings, prefix, suffix, symbols):
 def side_by_side(data, offsets, chosen, *, ascii=True):
     """Finds what is side by side in packed strings, at each position where a character begins.
 
-    chosen: bool[n], the strings to look at; ascii: also at positions beside ASCII. -> Pairs of the code points of two
-    whole characters; and, for strings that begin or end within one of the two, uint8[256, 256], 1 for the bytes there.
+    chosen: bool[n], the strings to look at; ascii: also at positions beside ASCII. -> `inside` and `crossing` of
+    BpeTables: Pairs of the code points of two whole characters; and, where a string has only a part of one of the two
+    characters, uint8[256, 256], 1 for the byte before and the byte after the position.
     """
     crossing = np.zeros((256, 256), np.uint8)
     slots = _side_by_side(plain(data, np.uint8), plain(offsets, np.int64), chosen, ascii, crossing)

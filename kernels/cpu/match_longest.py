@@ -1,4 +1,4 @@
-"""The stage `match_longest`: the tokens of words by WordPiece, the longest first."""
+"""The stage `match_longest`: WordPiece, which cuts a word into tokens, each the longest that begins there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def match_longest(data, start, end, tables):
 
 
 def tokens_of_words(kernel, data, start, end, tables, *options):
-    """Calls a kernel that writes the tokens of words: its result, which is their number, the tokens and their rows."""
+    """Calls a kernel that writes the tokens of words. -> its result (their number, or below 0) and the tokens."""
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     n = int((end - start).sum())
     tokens = np.empty(n, np.uint32), np.empty(n, np.int64), np.empty(n, np.int64)

@@ -8,7 +8,7 @@ piece that must not change; or None), and returns
 New piece i is data[offsets[i]:offsets[i + 1]], and new byte k comes from old byte source[k]; a negative source ~p is
 the empty place before old byte p. `source` is empty unless `aligned`. It follows `NormalizedString::transform` of
 `tokenizers`: a new character comes from the next old character that is not used up, an additional new character from
-the last one that was used up. A character is *inert* if the normalizer never changes it.
+the last one that was used up. A text of *inert* characters alone stays as it is; others may compose with them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from gputok.kernels.signatures import boolean, i64
 LOOK_UP = 255  # an entry of the ASCII table of a character map: look at the rule
 VANISHES, SPACED = 1, 2  # rules of a character map: removed; put between spaces. 0: stays; others are replacements
 GAP = -2  # a result of `pass_inert`: it stopped at a gap between pieces
-# For texts of so many bytes, it pays that `find_leads` looks for bytes with which only inert characters begin
+# From so many bytes of text on, it pays that `find_leads` looks for bytes with which only inert characters begin
 MUCH_TEXT = 1 << 16
 ROOM = 64  # bytes; no single character becomes more
 HANGUL, N_HANGUL = 0xAC00, 11172  # arithmetic of Hangul syllables: The Unicode Standard, section 3.12
@@ -117,7 +117,7 @@ def is_inert(
     member: np.ndarray,
     n_inert: int = 1,
 ):
-    """Whether all characters are inert (their kind in the table page, member is below n_inert): no piece changes."""
+    """Whether all characters are inert (their kind, by `page` and `member`, is below n_inert): no piece changes."""
     return of_pieces(_is_inert, data, start, end, frozen, pointer(page), pointer(member), n_inert)
 
 
@@ -184,7 +184,7 @@ def long_inert_run(data, i, stop, page, member, n_inert, leads):
 
 @kernel(inline=True)
 def find_leads(n_bytes, page, member, n_inert):
-    """The set of first bytes of characters that may not be inert, as `leads_in` takes it; for a short text, all."""
+    """The set of bytes that may begin a character that isn't inert, as `leads_in` takes it; for a short text, all."""
     leads = scratch(16, np.uint8)
     for k in range(16):
         leads[k] = 15
@@ -394,7 +394,7 @@ def pass_inert(data, start, end, frozen, n_pieces, piece, i, form, leads, offset
 
 @kernel(inline=True)
 def decompose(data, i, stop, form, code, rank, change, limit):
-    """Decomposes characters from i up to the next inert one. -> where it begins (-1: over `limit` parts), the parts."""
+    """Decomposes characters from i up to the next inert one. -> where it begins (-1: over `limit` parts), how many."""
     page, member, n_inert, ranks, part_offsets, parts, parts_rank = form
     begin, m = i, 0
     while i < stop:
@@ -445,7 +445,7 @@ def next_marks(ranks, low, m):
 @kernel(inline=True)
 def compose(code, rank, change, m, pairs):
     """Composes each starter (of rank 0) with the characters after it that aren't blocked; returns how many remain."""
-    starter, last, kept = -1, 0, 0  # last: the rank of the character before, if it remains and is not the starter; or 0
+    starter, last, kept = -1, 0, 0  # last: the rank of the last character that remains after the starter; 0: none
     for k in range(m):
         c, r, more_characters = code[k], rank[k], change[k]
         if starter >= 0 and (last == 0 or last < r):

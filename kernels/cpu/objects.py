@@ -5,9 +5,9 @@ says what they are for. The kernels call functions of Python's stable C interfac
 kernel returns a new reference, or 0 when an error is set. A *borrowed* object is returned without a new reference.
 `ELSE` as a result means that the kernel can't do the work, and the version in Python must.
 
-The kernels write the items of a new list or tuple straight into its memory. If they make other objects meanwhile, a
-collection of garbage may begin, and Python code that then runs could get the unfinished list by `gc.get_objects()`. So
-`_hidden` makes a list that the garbage collector does not know, and `_shown` makes the full list known to it.
+The kernels write the items of a new list or tuple straight into its memory. If they meanwhile make objects that the
+garbage collector counts, it may run, and Python code with it, which could get the unfinished list: `gc.get_objects()`.
+So `_hidden` makes a list that the garbage collector does not know, and `_shown` makes the full list known to it.
 """
 
 from __future__ import annotations
@@ -290,7 +290,7 @@ def take(_self, arguments, _count):
 
 @kernel(inline=True)
 def _number_of(known, some):
-    """The int64 of an int object; of another object, -1 and an error. Never an address: users may pass any number."""
+    """The int64 of an int object; of another object, -1 and an error. No address: users may pass any number."""
     return call(known.PyLong_AsLongLong, some)
 
 
@@ -375,7 +375,7 @@ def _wrapped(known, maker, text, special, ids, n):
     """Makes an encoding of ids and n, the two results of `_ids_of`. -> (object, whether it is an encoding).
 
     If n is below 0 or too large for the maker, the object is `ids` itself; 0: an error. The tuple that the encoding
-    gets is hidden from the garbage collector: it can be in no circle, as nothing in it refers to the encoding.
+    gets is hidden from the garbage collector: it is in no reference cycle, as nothing in it refers to the encoding.
     """
     if n < 0 or n > _of_two(maker.most, special) or ids == 0:
         return ids, False
@@ -676,7 +676,7 @@ def _token(known, maker, slots, n, id):
 
 @kernel(inline=True)
 def _tokens(known, later):
-    """The list of the tokens of a tuple `_later`; ELSE: its maker has neither the text nor the row of some id."""
+    """The list of the tokens of a tuple `_later`; ELSE: it has no maker with the text or the row of each id."""
     address = _maker_of(known, later)
     if address == 0:
         return ELSE
@@ -732,7 +732,7 @@ def _pair(known, slots, first, second):
 
 @kernel(inline=True)
 def _offsets(known, later):
-    """The list of the offsets of a tuple `_later`; ELSE: its maker can't trim positions, or is in use."""
+    """The list of the offsets of a tuple `_later`; ELSE: it has no maker that can make them and is not in use."""
     address = _maker_of(known, later)
     if address == 0:
         return ELSE

@@ -293,7 +293,7 @@ class _Lender:
 
     @functools.cached_property
     def _stream(self) -> Any:
-        """The stream on which lent memory is allocated: CuPy gives memory again only on its stream, here to none."""
+        """Lent memory is allocated on it: CuPy gives memory again on the same stream only, so here to nobody else."""
         return self._cupy.cuda.Stream(non_blocking=True)
 
     @property

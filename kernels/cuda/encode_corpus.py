@@ -142,7 +142,7 @@ def encode_documents(
 
 
 def _entered(device: Device, text: Any, starts: Any, most: int | None) -> tuple[Entered, int]:
-    """Enters the words that begin at starts, uint32[n + 1], into a table; returns it, and how many differ, or most."""
+    """Enters the words that begin at starts, uint32[n + 1], in a table; returns it, and how many differ, or `most`."""
     xp = device.xp
     n, capacity = len(starts) - 1, 64
     slots = xp.empty(n, xp.uint32)

@@ -109,7 +109,7 @@ def kill(output: str, how: signal.Signals, folder: pathlib.Path, moment: float) 
         assert seconds < 1
 
 
-N = [pytest.param(1), pytest.param(100, marks=pytest.mark.full)]
+N = [pytest.param(1), pytest.param(20, marks=pytest.mark.full)]
 
 
 @pytest.mark.slow

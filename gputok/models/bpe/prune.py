@@ -132,8 +132,8 @@ def alphabet(model: BPE, split: Positions) -> Mask:
 def leaves_pruned(frequency: Counts, split: Positions, fixed: Mask, ids: Positions, n_kept: int) -> Mask:
     """Chooses the tokens that stay, by leaf pruning: bool[n].
 
-    frequency: how often each token occurs when the `plain` model encodes text. fixed: bool[n], tokens that stay in any
-    case. ids: of equally frequent leaves, the larger id goes first. n_kept: how many should stay, at least the fixed.
+    frequency: how often each token occurs when the `plain` model encodes text. fixed: bool[n], tokens that stay anyway.
+    ids: of equally frequent leaves, the larger id goes first. n_kept: how many should stay, no fewer than are fixed.
 
     Example:
         >>> split = np.array([[0, -1], [1, -1], [0, 1], [2, 2]])  # a, b, ab, abab

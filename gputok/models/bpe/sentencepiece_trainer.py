@@ -221,7 +221,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
 
 
 def _without(words: WordCounts, symbols: Sequence[str]) -> Bytes:
-    """Returns the bytes of all words, with zeros instead of `symbols`, which text never becomes; the longest first."""
+    """Returns the bytes of all words, with zeros instead of `symbols`, which no text becomes; the longest first."""
     text = words.data.tobytes()
     encoded = sorted((symbol.encode() for symbol in symbols), key=len, reverse=True)
     # Few beginnings are searched for: the 256 pieces of byte fallback begin alike

@@ -65,7 +65,7 @@ class SuffixGroups(NamedTuple):
     # WordText.number_type[m], positions; sorted by suffix once a group is sorted
     order: npt.NDArray[np.uint32 | np.int64]
     cache: npt.NDArray[np.uint64]  # uint64[m], the keys of suffixes, until their group is sorted
-    weight: npt.NDArray[np.uint32 | np.int64]  # WordText.number_type[m], a number that each position keeps
+    weight: npt.NDArray[np.uint32 | np.int64]  # WordText.number_type[m], a number that moves along with its position
     # The groups, as slices of these arrays. The suffixes of two groups share at most one character
     parts: list[slice]
 
@@ -339,7 +339,7 @@ def _reached(classes: Counts, size: float) -> int:
 
 
 def build_tries(text: WordText, seeds: Seeds, longest: int, threads: int) -> Words:
-    """Sorts the words and makes their tries, with the pieces that end at each node; longest: length of a piece."""
+    """Sorts the words and makes their tries, with the pieces that end at each node; longest: most characters of one."""
     words = sorted_words(text, threads)
 
     def trie(first: int, last: int) -> Trie:

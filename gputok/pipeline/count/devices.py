@@ -83,7 +83,7 @@ def in_turns(
     memory: MemoryLimit,
     device_share: int,
 ) -> WordCounts:
-    """Counts all batches within a memory limit: as many together as fit, whose words then go to tables of the CPU."""
+    """Counts all batches within a memory limit: as many together as fit, whose words then go to a table that spills."""
     tallies, done, is_last = ThreadTallies(memory, table_budget(memory, 1)[1] // 2), 0, False
     batches = iter(batches)
 

@@ -192,8 +192,8 @@ def encode(
 ) -> Iterator[DeviceTokens]:
     """Encodes units of text (documents that are encoded together), one after the other; ends: ids around each document.
 
-    The CPU encodes, with a warning, what the device can't encode: units that are too large or have long runs, or all if
-    `ByDevice.why_not` gives a reason. It encodes short units, without a warning, if that is faster.
+    The CPU encodes, with a warning, what the device can't: units that are too large or have long runs; or all, if
+    `ByDevice.why_not` or the post-processor gives a reason. It encodes short units, without a warning, if it is faster.
     """
     from gputok.kernels.cuda import encode_corpus, split
 
@@ -263,7 +263,7 @@ _users: dict[Device, list[weakref.ref[Kept]]] = {}
 
 
 def _tables_of(pipeline: Pipeline, device: Device) -> _Tables:
-    """Returns the tables of a tokenizer on a device, where those of all tokenizers may stay in `Sizes.kept` bytes."""
+    """Returns the tables of a tokenizer on a device; those used before stay there while all fit in `sizes.kept`."""
     engines, users, name = pipeline.engines, _users.setdefault(device, []), ("device", device)
     found: _Tables = engines.once(name, lambda: _Tables(pipeline, device))
     # Setting a slice of a list is atomic: a thread that comes between makes tables anew, or keeps some for longer

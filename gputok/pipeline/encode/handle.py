@@ -77,7 +77,7 @@ class Units(NamedTuple):
     walks: Any  # a `Walks`
     words: Any  # the ShortWords of the model, whose tokens side by side are the text; None: it has none
     by_byte: bool  # the bytes of words stand for characters of the ByteLevel alphabet
-    # A function: returns the tables of the model for much text, made once, and the ShortWords of bytes or None; or None
+    # Makes the tables of the model for much text, once, and the ShortWords of bytes or None; None: there are no others
     faster: Any
     is_led: bool  # a space may be put before the parts of a text beside added tokens
 

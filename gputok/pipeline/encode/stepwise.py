@@ -111,7 +111,7 @@ def _words(rows: Positions, n_tokens: Positions) -> Positions32:
 
 
 def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tuple[Positions, Positions]:
-    """Returns first and last + 1 of the characters that each token covers, if only in part: int64[n_tokens] each."""
+    """Returns begin and end of each token, int64[n_tokens], in characters of its document, even if covered in part."""
     data, document = batch
     rows = tokens.rows[pieces.rows]
     begins = np.repeat(document[:-1], np.diff(rows))  # the first byte of each token's document

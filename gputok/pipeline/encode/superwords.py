@@ -128,7 +128,7 @@ def _new_memory(dtype: Any) -> tuple[Any, Any]:
 
 
 def joints_of(model: Any) -> Any:
-    """Returns a Joints: tables that tell whether two tokens are those of their joined text; None: the model can't."""
+    """Returns a Joints, which tells whether two tokens are those of their joined text; None: the model has none."""
     tables = model.byte_tables
     if (
         tables is None

@@ -207,7 +207,7 @@ class Texts:
     def _by_threads(
         self, texts: list[str], n_characters: int, special: int, threads: int | None, only_ids: bool = False
     ) -> list[Any]:
-        """Encodes texts in chunks by machine code. After each chunk, caches grow, and Ctrl-C is noticed."""
+        """Returns what `_encode_each` finds, in chunks. After each chunk, caches grow, and Ctrl-C is noticed."""
         n_threads = thread_count(threads)
         locked = 0 if n_threads > 1 else _LOCKED_BYTES
         least, most = _CHUNK_CHARACTERS

@@ -190,7 +190,7 @@ class Walked:
     def _pieces(self, unit: TextBatch) -> Pieces | None:
         """Returns the text that is walked, with added tokens as pieces of their own; None: it must take the steps."""
         way = self._pipeline.way
-        # No normalizer for parts and lines: `way_of` gives these only if no token is looked for in normalized text
+        # Parts and lines are normalized later: `way_of` gives these only if no token is looked for in normalized text
         pieces = self._pipeline.added.apart(Pieces.from_batch(unit), self._normalizer)
         if self.unit == Unit.PART and way.at_start and pieces.token is not None:
             return None  # the text after an added token is not like the start of a document

@@ -1,26 +1,27 @@
 """A cache of words and the ids that a model gave them, in memory of a fixed size.
 
 A cache line holds two words. A new word takes the second slot; a word that is found there is exchanged with the first.
-So words that occur only once replace each other, and not words that occur again. Of three words of one line, the third
-goes to a line with room in the group of 16. Then none of 230,000 words in 524,288 slots is pushed out; with groups of
-four, 2,300 are, and without groups 12,600. A ring buffer has the bytes of long words, and long rows of ids.
+So words that occur only once replace each other, and not words that occur again. If both slots have a word, a new word
+goes to another line of the group of 16, if one has room. Then none of 230,000 words in 524,288 slots is pushed out;
+with groups of four, 2,300 are, and without groups 12,600. A ring buffer has the bytes of long words, and long rows of
+ids; a *position* in the ring counts all bytes that were ever written to it.
 
     slot:         low, high, value, more
     low, high:    the bytes of a word of at most 15, zeros after them, and their number in the top byte;
                   of a longer word its hash, and LONG << 56 | its length
     value, more:  n | id << 8 | id << 32, id | id << 32     n ids, 1 to 4, of a word of at most 15 bytes
                   n, ids of 16 bits                         the same if ids have two bytes
-                  position << 8 | RUN                       index in the ring of a number and as many ids, uint32 each
+                  position << 8 | RUN                       where the ring has a number and as many ids, uint32 each
                   END                                       the end of a piece of text
                   number << 8 | NEW                         a word of this round that the model has not seen yet
-    more:         of a long word always the index of its bytes in the ring
+    more:         of a long word always the position of its bytes in the ring
 
 So two comparisons of 64 bits find a short word, and one or two instructions store its ids, however many they are.
 
-A larger cache takes longer to look at. So it grows only if many words that are pushed out come again, as most words in
-Chinese, which lie between two commas, never do. To tell, one of 64 words that are pushed out leaves a *ghost*, 32 bits
-of its hash. A word far from its own line counts as pushed out, and as one that comes again when it is found: to look
-there for many words would take longer than a larger cache.
+A larger cache takes longer to look at. So it grows only if many words that are pushed out come again: in Chinese, most
+words are all that lies between two commas, and never come again. To tell, one of 64 words that are pushed out leaves a
+*ghost*, 32 bits of its hash. A word that enters a line far from its own counts as pushed out too, and when it is found
+there, as a word that comes again: to look so far for many words would take longer than a larger cache.
 """
 
 from __future__ import annotations
@@ -45,22 +46,22 @@ from gputok.kernels.signatures import NamedTuple, U8s, U32s, U64s, U64x2, i64, u
 
 FIRST_LINES = 1 << 15  # 2 MB, and as much of ring; a text of many words makes it larger
 MOST_LINES = 1 << 20  # 64 MB
-MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
+MANY_SLOTS = 1 << 18  # up to this size, a cache becomes four times as large at a time, beyond it twice
 RING_BYTES_A_LINE = 64
 BYTES_A_LINE = 64 + RING_BYTES_A_LINE
 MAX_KEPT_BYTES = 1 << 10  # a longer word is not kept
 
 MOST_INLINE = 4  # ids in a slot
-# Parts of a value: the number of these ids, or 0; else what it is, a bit of its own
+# Parts of a value: the number of ids in the slot, or 0; and what kind it is, by this number, or by RUN, END or NEW
 N_INLINE, KIND = np.uint64(7), np.uint64(255)
 RUN, END, NEW = np.uint64(8), np.uint64(16), np.uint64(32)
-END_BIT = U4
-IN_SLOT = N_INLINE | END  # all that there is to know stands in the slot
+END_BIT = U4  # END is this bit
+IN_SLOT = N_INLINE | END  # values with one of these bits need no look at the ring
 SHORT = np.uint64(15)  # bytes of a word that is its own key
 LONG = np.uint64(16)  # stands in the top byte of a long word, instead of the length
 VALUE, MORE = U2, U3  # indices in a slot
-GROUP = np.uint64(128)  # numbers in a group of 16 lines
-FAR = U32  # a line lies far from another one of its group if their numbers differ in this bit, or in a higher one
+GROUP = np.uint64(128)  # elements of `slots` in a group of 16 lines
+FAR = U32  # two lines of a group lie far apart if their indices in `slots` differ in this bit, or in a higher one
 NOWHERE = ALL  # neither a slot nor an index in the ring
 _TOP = np.uint64(56)
 FIRST_ID = np.uint64((1 << 24) - 1)  # the bits of the first id of a slot
@@ -69,7 +70,7 @@ _HIGH = np.uint64(0xD6E8FEB86659FD93)
 # Which bits of `low` and of `high` belong to a word of each length up to 16: uint64[34]
 MASKS = np.array([(1 << 8 * n) - 1 for length in range(17) for n in (min(length, 8), max(length - 8, 0))], np.uint64)
 N_KEYS = 256  # words whose keys are found before the words are looked up
-AHEAD = 8  # words whose lines are on the way while another word gets its ids
+AHEAD = 8  # a line is prefetched so many words before its word gets its ids
 
 
 class WordCache(NamedTuple):
@@ -78,20 +79,20 @@ class WordCache(NamedTuple):
     slots: U64x2  # uint64[2 * lines, 4]
     ring: U8s  # uint8[], a power of two
     ghosts: U32s  # uint32[N_GHOSTS]
-    head: U64s  # uint64[4], how many bytes were ever written to the ring, and what is said below
+    head: U64s  # uint64[4]: how many bytes were ever written to the ring, and at PUSHED_OUT, CAME_BACK and REACH
     width: int  # bytes of an id where it ends up, 2 or 4
 
 
-# In `head`, since the last look: words that were pushed out, or entered far from their lines; and of those that a ghost
-# may stand for, words that came in and have one, or were found far from their lines
+# In `head`, counts since `grown` last used them: words that were pushed out, or entered far from their lines; and, of
+# one in WITH_GHOST words, those that came in and have a ghost, or were found far from their lines
 PUSHED_OUT, CAME_BACK = U1, U2
-REACH = U3  # also in `head`: how many numbers of its group a word may lie in, GROUP or FULL_REACH
+REACH = U3  # also in `head`: in how many elements of its group a word is looked for, GROUP or FULL_REACH
 FULL_REACH = U8  # if the cache is full: its own line alone
 WITH_GHOST = 64  # words of which one leaves a ghost
 N_GHOSTS = 1 << 11  # ghosts, which stand for the 131,000 words that were pushed out last
 FEWEST = 1 << 12  # words that are pushed out before it is asked whether a larger cache pays
-FEW_OF_ALL = 32  # and the most slots for each of these words
-MOST_FOR_ONE = 5  # it pays if at least one in this many of these words has come back
+FEW_OF_ALL = 32  # and before it is asked, one word for each FEW_OF_ALL slots must be pushed out
+MOST_FOR_ONE = 5  # it pays if more than one in this many of the words that were pushed out has come back
 
 
 def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None = None) -> WordCache:
@@ -99,7 +100,7 @@ def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None
     if n_lines < GROUP // U8 or n_lines & (n_lines - 1):
         raise ValueError(f"n_lines={n_lines}: must be a power of two, and at least a group of {GROUP // U8}")
     memory = np.zeros(8 * n_lines + 8, np.uint64)
-    memory[::512] = 0  # each page now: reading and then writing it later would take longer
+    memory[::512] = 0  # writes to each page of memory now: first reading and then writing it would take longer
     skip = -memory.ctypes.data % 64 // 8
     slots = memory[skip : skip + 8 * n_lines].reshape(2 * n_lines, 4)
     ring = np.empty(RING_BYTES_A_LINE * n_lines if ring_bytes is None else ring_bytes, np.uint8)
@@ -117,7 +118,7 @@ def enlarged(cache: WordCache, times: int) -> WordCache:
 
 
 def grown(cache: WordCache, most_lines: int) -> WordCache:
-    """The cache, or a larger one if that pays; if it is full and doesn't grow, words no longer look in other lines."""
+    """The cache, or a larger one if that pays; if it is full and doesn't grow, a word then has only its own line."""
     n_slots, pushed_out, came_back = len(cache.slots), int(cache.head[PUSHED_OUT]), int(cache.head[CAME_BACK])
     if pushed_out < min(FEWEST, n_slots) or pushed_out * FEW_OF_ALL < n_slots:
         return cache
@@ -146,7 +147,7 @@ def in_ring(cache, position):
 
 @kernel(inline=True)
 def find_keys(cache, text, bounds, n, masks, keys):
-    """keys[4 * i:] = line, low, high of word i < n, of which 16 bytes may be read; prefetches lines. masks: MASKS."""
+    """Writes keys[4 * i:] = line, low, high of word i < n; prefetches lines; reads 16 bytes a word. masks: MASKS."""
     begin = np.uint64(bounds[U0])
     for i in range(n):
         end = np.uint64(bounds[i + U1])
@@ -229,6 +230,7 @@ def _find_in(cache, line, low, high, text, begin):
 @kernel(inline=True)
 def find(cache, line, low, high, text, begin):
     """The slot of the word at text[begin], which is moved to the first slot of its own line; or NOWHERE."""
+    # `_slot_for` gives a word another line only if those before it in the group are full
     slot, other, last = _find_in(cache, line, low, high, text, begin), U0, cache.head[REACH] - U8
     while slot == NOWHERE and other < last and cache.slots[(line ^ other) + U4 + U1] != U0:
         other += U8
@@ -255,7 +257,7 @@ def _exchange(cache, slot, other):
 
 @kernel(inline=True)
 def _sample(low, high):
-    """A hash that tells whether a word has a ghost."""
+    """A hash that tells whether a word may have a ghost, and which."""
     return mix(mix(low) ^ high)
 
 
@@ -317,7 +319,7 @@ def enter(cache, line, low, high, text, begin, length, value):
 
 @kernel(inline=True)
 def most_ids(n_words, n_bytes):
-    """The number of ids that are kept at most for n_words of n_bytes together."""
+    """The most ids that the cache can have of n_words of n_bytes together."""
     return np.uint64(MOST_INLINE) * n_words + min(n_bytes, np.uint64(MAX_KEPT_BYTES) * n_words)
 
 

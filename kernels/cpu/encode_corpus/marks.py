@@ -1,4 +1,4 @@
-"""Marks of words in pieces of several words, whose tokens merges may join.
+"""Marks of words, for a model whose merges may join the tokens of several words that stand in one piece.
 
 pieces   |on the|12|, and|          words   |on| the|12|,| and|
 marks    C  ?     C  C  ?           C: the word begins a piece; ?: it doesn't, and its first byte and the byte before
@@ -14,16 +14,16 @@ from gputok.kernels.cpu.primitives.memory import likely, load_u64
 from gputok.kernels.cpu.walk.tables import END_OF_TEXT
 
 CUT, UNSURE = np.uint8(1), np.uint8(2)
-MARK = np.uint64(56)  # of a new word, above its number
-MOST_BITS = np.uint64(57)
+MARK = np.uint64(56)  # an event of `rounds.py` has the mark of its new word from this bit on, its number below
+MOST_BITS = np.uint64(57)  # how many bits from any bit on a load of 8 bytes surely has
 
 
 @kernel
 def mark_words(block, bounds, n_words, text, cuts, inside, marks, united):
     """Writes where words or pieces begin in a block, ascending, then its size; and their marks. Returns their number.
 
-    block, bounds: of `walk_block`; text: the byte before the block's, and the index of its first bit in `cuts`; cuts,
-    inside: of `encode_marked`; marks, united: uint8[] and uint32[] with room for all bytes of the block.
+    block, bounds: of `walk_block`; text: the byte of the text before the block, and the index of the block's first bit
+    in `cuts`; cuts, inside: of `encode_marked`; marks, united (begins): uint8[], uint32[], an element for each byte.
     """
     left, first, n = np.uint64(text[0]), np.uint64(text[1]), U0
     for i in range(n_words):
@@ -35,7 +35,7 @@ def mark_words(block, bounds, n_words, text, cuts, inside, marks, united):
         united[n] = begin
         marks[n] = np.uint8(cut | (inside[sides >> U6] >> (sides & U63) & (cut ^ U1)) << U1)
         n += U1
-        # 57 bits are surely loaded; few words have a cut inside
+        # Few words have a cut inside: each bit of these words is looked at, and of words of more than MOST_BITS bytes
         size = end - begin
         if not likely((bits & ~U1) << (U64 - min(size, MOST_BITS)) == U0) or size > MOST_BITS:
             for at in range(begin + U1, end):

@@ -82,12 +82,12 @@ __all__ = ["Encoder", "encode_corpus", "encode_marked", "surround"]
 _ROOM = 1 << 10  # bytes that an array of ids has beyond what text before needed
 _ROW = 1 << 15  # about how many ids are in the row of a round if the model is asked here: they stay in the L2
 _LEARNED = 16  # ids of new words that a round has room for, for each event
-_LEAST_BYTES_AN_ID = 1.5  # for which there is room before it is needed: of a text of gigabytes, more might be refused
-_FEW_BYTES = 1 << 11  # that are copied without the function of C
+_LEAST_BYTES_AN_ID = 1.5  # of text; memory for more ids is asked for only when it is needed: it might be refused
+_FEW_BYTES = 1 << 11  # up to so many bytes are copied without memcpy
 _LARGE = 1 << 22  # bytes of ids that get huge pages
 _NO_ROUND = -1, 0, 0, 0, 0
 _NO_IDS, _NO_ROWS = np.empty(0, np.uint32), np.zeros(1, np.int64)  # of new words
-ASKED_AHEAD = np.uint64(512)  # bytes of ids that are on the way while others are put together
+ASKED_AHEAD = np.uint64(512)  # how many bytes ahead ids are prefetched while ids are put together
 
 
 class _Round(NamedTuple):
@@ -105,12 +105,12 @@ class _Round(NamedTuple):
 
 
 class _Tables(NamedTuple):
-    """What a round takes, by one address: while arrays are passed, all threads wait."""
+    """What a round takes, by one address: while Python passes arrays, it holds the GIL, and all threads wait."""
 
     walk: Walk
     cache: WordCache
     work: _Round
-    model: ShortWords  # without symbols: the caller must be asked
+    model: ShortWords  # without symbols: there is none, and the caller encodes all new words
     masks: U64s  # MASKS
 
 
@@ -121,7 +121,7 @@ class Encoder:
         dtype: of the ids, uint32 or uint16, large enough for all ids.
         most_lines: the largest size of the cache, of 128 bytes a line.
         n_ids: how many ids of known words the memory of a round holds, unless one block of text has more.
-        n_events: likewise, how many new words, each time that one occurs.
+        n_events: likewise, how many occurrences of new words.
         marked: for `encode_marked`.
         sizes: arguments of `new_cache`.
     """
@@ -199,10 +199,10 @@ def encode_marked(
     """`encode_corpus` if merges may join words: text is cut into pieces that no merge joins, and ids have marks.
 
     cuts: uint8[], of `find_cuts` or `cut_bits`: where pieces begin; a word ends at each, too. inside: uint64[1024], bit
-    last | first << 8: whether a token has these two bytes side by side. encoder: one that was made with `marked`.
+    a | b << 8: whether a token has the byte a, then the byte b. encoder: one that was made with `marked`.
 
     -> ids, ends, and uint8[t], a mark of each id: CUT, the first id of a piece; UNSURE, the first id of another word,
-    with two bytes of `inside` around the word's begin; else 0.
+    if the byte before the word and its first byte are in `inside`; else 0.
     """
     encoder.begin(automaton)
     return _encoded(data, offsets, token, _encode_marked, (cuts, inside, int(offsets[0])), model, encoder)
@@ -223,7 +223,7 @@ def _encoded(
     ends, n_ids, n_text = np.empty(len(offsets), np.int64), 0, stop - start
     ends[0] = 0
     pieces = pointer(offsets), pointer(token), 0 if token is None else len(token), pointer(ends)
-    # Of all rounds: to join arrays of each would take the memory twice
+    # For the ids of all rounds: an array for each round, joined at the end, would take the memory twice
     joined = _memory(int(width * n_text / encoder.bytes_an_id) + _ROOM)
     marks = np.empty(len(joined) if marked else 0, np.uint8)
     done, ids, rows = _NO_ROUND, _NO_IDS, _NO_ROWS
@@ -249,7 +249,7 @@ def _encoded(
             encoder.widen()
     encoder.narrow()
     ends[piece + 1 :] = n_ids  # pieces without text at the end
-    # Room that is not needed is never touched, and more room costs a copy. So the densest text so far counts
+    # Memory that is never touched costs nothing, but enlarging it costs a copy: so the densest text so far counts
     encoder.bytes_an_id = min(encoder.bytes_an_id, max((n_text + 1) / (1.25 * n_ids + 1), _LEAST_BYTES_AN_ID))
     if joined.base is None and len(joined) - n_ids * width > n_text // 8:  # else what is left isn't worth giving back
         joined.resize(n_ids * width, refcheck=False)
@@ -289,7 +289,7 @@ def _do_rounds(address, data, pieces, where, done, ids, rows, joined, how, marke
     done: a round whose ids are still to be put together, and ids, rows: of its new words; or its first number is -1.
     joined: arrays for ids and marks; how: `cuts`, `inside` and `first` of `encode_marked`; marked: a constant.
     -> where; done, if the caller must encode its new words, or give more memory; whether `work` has the ids of these
-    words; and the bytes of ids that are needed, or 0. Nothing done, and neither words nor bytes: `work` is too small.
+    words; and the bytes of ids that are needed, or 0. If no round is done and no bytes are needed, `work` is too small.
     """
     tables, (start, stop, piece, n_ids), is_learned, needed = record_at(address, _Tables), where, False, 0
     work, room = tables.work, _room_for_block(BLOCK_BYTES + MARGIN, marked)
@@ -357,7 +357,7 @@ def _do_round(tables, data, pieces, where, asks_here, memory, how, marked):
     (start, stop, piece, n_before), (cuts, inside, first) = where, how
     walk, cache, work = tables.walk, tables.cache, tables.work
     data, offsets = view(data, np.uint8), view(pieces[0], np.int64)
-    # `token` and `ends` have an item for each piece. With marks, no text is left out: they would have to know which
+    # `token` and `ends` have an item for each piece. With marks, no text is left out: `cuts` has a bit for each byte
     token, has_tokens, ends = view(pieces[1], np.int64), pieces[2] > 0 and not marked, view(pieces[3], np.int64)
     (((n_block, block, codes, bounds), rows, (united, mark_of)), masks, keys), views_of_walk = memory, as_views(walk)
     known, narrow = as_views(cache), cache.width == 2
@@ -381,7 +381,7 @@ def _do_round(tables, data, pieces, where, asks_here, memory, how, marked):
             here = data[start - 1] if start > 0 else np.uint8(0), start - first
             n_words = mark_words(block, bounds, n_words, here, cuts, inside, mark_of, united)
             bounds, united = united, bounds
-        # 16 more: up to 32 bytes after the last ids are overwritten here, and read by _put_together
+        # 16 more: up to 32 bytes after the last ids are overwritten here, and read by `_put`
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
         if needed > room or n_events + n_words > np.uint64(len(at)):  # each new word has an event
             break
@@ -404,7 +404,7 @@ def _do_round(tables, data, pieces, where, asks_here, memory, how, marked):
                     value = END if is_end else (n_new + U1) << U8 | NEW
                     line = give_value(known, slot, keys, i, block, begin, length, value)
                     if not is_end:
-                        # In the text, no byte is between pieces
+                        # The block has an END_OF_TEXT for each row before, the text has none
                         note_new(new_words, n_new, start + np.int64(begin - row), length, line)
                         n_new += U1
                 if value == END:
@@ -445,7 +445,8 @@ def _mark_run(marks, out, n, mark):
 def next_event(known, block, begins, keys, i, n, ids, out, ids_shift, marking, marked, rows, row, has_ends):
     """Appends the ids of words from i on, until the cache has no ids of a word. keys: of `find_keys`.
 
-    rows: uint64[], gets the byte of `ids` at each END; has_ends: a constant, False: there are none, and no rows.
+    marking: the marks of words, and the array for those of ids, if `marked`, a constant. rows: uint64[], gets the byte
+    of `ids` at each END; has_ends: a constant, False: there are none, and no rows.
     -> the number of that word, or n; its slot, or NOWHERE; its value there, or 0; and where the ids and the rows end.
     """
     while True:
@@ -517,7 +518,7 @@ def _store_ids(ids, out, value, more, ids_shift):
 
 @kernel(inline=True)
 def _note_ends(offsets, piece, start, stop, found, n_before, ends):
-    """ends[i + 1] of pieces with a part in the block start:stop, and of those without text; returns the last of them.
+    """Writes ends[i + 1] of pieces with a part in the block start:stop, and of empty pieces; returns the last piece.
 
     found: the rows of the block, their number, where the ids of the round end before and after it, and the shift of
     ids; n_before: ids of the rounds before. If there were too few rows, `row < n_rows` would still bound the index.
@@ -537,7 +538,7 @@ def _note_ends(offsets, piece, start, stop, found, n_before, ends):
 
 @kernel(inline=True)
 def _pass_tokens(offsets, piece, start, stop, token, new_words, n_known, n_new):
-    """Adds the text of tokens, which the block start:stop lacks, to the places of its new words, from n_known on."""
+    """Adds the bytes of tokens, which the block start:stop lacks, to the places of new words after, from n_known on."""
     begins, ends, _ = new_words
     left_out = 0
     while n_known < n_new:  # they end before `stop`, and so before the last piece does
@@ -583,7 +584,7 @@ def _copy_known(target, out, source, marks, at, size, shift, marked):
 
 @kernel(inline=True)
 def _copy_wide(target, out, source, at, size):
-    """Copies `size` bytes. Few are copied 32 at a time, up to 31 too many: the function of C takes long to begin."""
+    """Copies `size` bytes. Few are copied 32 at a time, up to 31 too many: memcpy takes long to begin."""
     if size > np.uint64(_FEW_BYTES):
         copy(target, out, source, at, size)
     else:
@@ -594,11 +595,11 @@ def _copy_wide(target, out, source, at, size):
 
 @kernel(inline=True)
 def _put(tables, pieces, made, n_before, learnt, rows, to, marked):
-    """Puts together all ids of a round, after those before; returns their number, and `ends` then tells the true ones.
+    """Writes all ids of a round after those of the rounds before; corrects `ends`; returns the number of all ids.
 
-    made: of `_do_round`; n_before: the ids of the rounds before; learnt, rows: of the new words; to: arrays for ids and
-    marks. Of ids of two bytes four are stored, and the next id overwrites two. Ids of known words, and marks, are
-    copied 32 bytes at a time: up to 31 bytes too many, which `work.ids` has, and for which `joined` has room.
+    made: of `_do_round`; n_before: the ids of the rounds before; learnt, rows: the ids of new words; to: arrays for ids
+    and marks. For an id of two bytes four are stored, and the next id overwrites two. Ids of known words, and marks,
+    are copied 32 bytes at a time: up to 31 bytes too many, which `work.ids` has, and for which `joined` has room.
     -> if there is too little room: instead, the number of bytes that are needed, below 0.
     """
     (n_bytes, n_events, _, first_piece, last_piece), (joined, joined_marks) = made, to
@@ -633,7 +634,7 @@ def _put(tables, pieces, made, n_before, learnt, rows, to, marked):
                 store_u32(target[0], out, learnt[k])
                 out += step
             event += 1
-        if has_tokens and token[piece] >= 0:  # whatever its text would have been
+        if has_tokens and token[piece] >= 0:  # its id is the only one of the piece
             _copy_known(target, out, source, marks, done, stop - done, shift, marked)
             store_u32(target[0], begin, np.uint32(token[piece]))
             if marked:

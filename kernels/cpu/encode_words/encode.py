@@ -100,7 +100,7 @@ def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
     scanned = not model.ordered and dropout == 0.0
     keeps_whole = len(model.whole.offsets) > 1 and dropout == 0.0
     n, start = end - begin, np.int64(begin)
-    # If a word that is a token stays whole, the same bytes as part of a word can have other tokens: a mark of their own
+    # If a word that is a token stays whole, the same bytes as part of a word can have other tokens: so they have a mark
     part_mark = np.uint64(128) if keeps_whole else U0
     key, record = (U0, U0, U0), NOWHERE
     if cached:

@@ -77,8 +77,8 @@ def merge_by_heap(symbols, before, after, count, model, random):
     """Like `merge_by_scan` for a word of any length, with a heap of rank << 32 | position.
 
     model: the views of merged symbols and pairs, and the dropout: with this probability, a pair from the heap is put
-    aside, and put back when the next pair is not. An entry is out of date, and left out, unless the symbols that are at
-    its position now merge to the same token.
+    aside, and put back once a pair is not put aside. An entry is out of date, and left out, unless the symbols that are
+    at its position now merge to the same token.
     """
     merged, pairs, dropout = model
     # Each merge takes an entry out and puts at most two in, so 2 * count entries are enough.

@@ -38,7 +38,7 @@ from gputok.kernels.signatures import NamedTuple, U32s, i64, u32
 
 MOST_BYTES = 62  # a longer word is encoded by `encode_words`
 GROUP = 16  # words that are merged side by side
-AHEAD = np.uint64(16)  # how many words before a word is begun its text is prefetched
+AHEAD = np.uint64(16)  # the text of a word is prefetched so many words before the word is begun
 BATCH = 128  # words that are looked for among the tokens together, before they are merged
 LANES = np.uint64(16)  # keys that `least_of` compares
 POSITION_BITS = np.uint32(6)  # bits of a position in a word
@@ -195,7 +195,7 @@ def _first_symbols(text, begin, end, model, work, symbols):
 
 @kernel((i64, i64, i64), ShortWords, (u32[:], i64[:]), u32[:], i64[:])
 def _encode(words, model, longer, tokens, rows):
-    """Merges the words, and puts the ids of longer words between: each is a row, with at most one id for each byte."""
+    """Merges the words, and puts the ids of longer words between; a row of `longer` has at most one id a byte."""
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)
     n_words, out, counts = np.uint64(len(rows) - 1), view(tokens), view(rows, np.uint64)
     memory = scratch(BATCH, np.uint64), scratch(WORK, np.uint32), scratch(STATE, np.uint64)

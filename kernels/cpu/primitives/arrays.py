@@ -43,7 +43,7 @@ def resized(array: np.ndarray, size: int) -> np.ndarray:
 def of_pieces(
     kernel: Any, data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, *arguments: Any
 ) -> Any:
-    """Calls a kernel with the addresses of text and of its pieces; frozen: a bool or uint8 of each, or None."""
+    """Calls a kernel with the addresses of text and of its pieces; frozen: a bool or mode (uint8) of each, or None."""
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     return kernel(pointer(data), (pointer(start), pointer(end), pointer(frozen), len(start)), *arguments)
 
@@ -55,7 +55,7 @@ def views_of(pieces):
 
 
 def new_memory(n_bytes: int) -> np.ndarray:
-    """New memory for `n_bytes` bytes, uint8[]: in huge pages if it fills half of one, as small pages take longer."""
+    """Memory for `n_bytes` bytes, uint8[]: in huge pages from half of one on (small ones took as long as a copy)."""
     if 2 * n_bytes < _HUGE_PAGE:
         return np.empty(n_bytes + _ROOM, np.uint8)
     size = -(-n_bytes // _HUGE_PAGE) * _HUGE_PAGE
