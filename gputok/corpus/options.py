@@ -70,7 +70,7 @@ class ReadSizes(NamedTuple):
     """How much text is read together, in bytes."""
 
     batch: int = BATCH_BYTES  # of a batch, unless the caller asks for another size
-    small: int = 1 << 20  # a thread reads several smaller files at a time; of larger files, ranges not smaller than this
+    small: int = 1 << 20  # a thread reads several smaller files together; of others, ranges not smaller than this
     remote: int = 8 << 20  # the least that is requested from a network at once
     # The most that a thread reads and then works on. Python's part of that work takes 0.5 ms, in one thread at a time:
     # 1.4 % of the time to encode 16 MB, 2.2 % for half as much. More bytes don't make kernels slower per byte, since

@@ -114,7 +114,7 @@ def naming(path: str | os.PathLike[str], *temporaries: pathlib.Path) -> Iterator
 def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[pathlib.Path, int | None]:
     """Creates a temporary file beside `target`, and returns its path and the descriptor that locks it; None: no locks.
 
-    The lock tells `_remove_left` of another process that this one is alive; it ends with the process, or with the descriptor.
+    The lock tells `_remove_left` of another process that this one is alive; it ends with the process or the descriptor.
     """
     while True:
         temporary = target.with_name(f".{_stem(target.name)}.{os.urandom(4).hex()}.part")

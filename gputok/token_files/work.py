@@ -460,7 +460,7 @@ class _Part:
 
 @contextlib.contextmanager
 def opened(output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> Iterator[Work]:
-    """Opens or makes a work folder, and locks it; BlockingIOError: it is in use; NotADirectoryError: it is no folder."""
+    """Opens or makes a work folder and locks it; BlockingIOError: it is in use; NotADirectoryError: it is no folder."""
     folder = output.work
     with contextlib.suppress(FileExistsError):
         folder.mkdir()

@@ -493,7 +493,7 @@ def _queue_new(s):
 
 @kernel(layout.State, i64, i64)
 def merge_in_batches(state, work, most):
-    """Merges as the first thread, for about `work` occurrences (a merge counts as 100 more). -> how it ended, DONE, ..."""
+    """Merges as the first thread, for about `work` occurrences (a merge counts as 100 more). -> DONE, PAUSED, ..."""
     s = as_views(state)
     before = s.at[layout.WORK]
     while True:

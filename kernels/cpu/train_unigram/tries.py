@@ -44,7 +44,7 @@ class Trie(NamedTuple):
 def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, shift):
     """Makes `stop` and `arcs` of the `Trie` of the sorted words first:last; word w begins at text[words[w]].
 
-    arc_at[position] is the longest arc of two characters or more that begins there, `parent` the next shorter one.
+    arc_at[position] is the longest arc of two characters or more that begins there; parent[piece], the next shorter.
     """
     mask = np.uint32((1 << shift) - 1)
     shift = np.uint32(shift)
