@@ -57,7 +57,7 @@ def text_batches(
 
 
 def _parts(array: pa.Array, where: str, batch_bytes: int) -> Iterator[pa.Array]:
-    """Yields slices of some rows as plain arrays (`is_plain`); other layouts are decoded, _ROWS rows at a time."""
+    """Yields slices, none empty, as plain arrays (`is_plain`); other layouts are decoded, _ROWS rows at a time."""
     if not _is_text(array.type):
         raise ValueError(f"{where} holds {array.type}, not strings")
     check_array(array, where)

@@ -85,7 +85,7 @@ def _by_bytes(handle, given, n_bytes, first, last):
 
 @kernel(inline=True)
 def _by_characters(handle, given, n_bytes, first, last, n_before):
-    """Likewise, by lengths in characters; n_before: 1 if a space in front counts as part of the first."""
+    """Likewise, by lengths in characters; n_before: 1 if a space in front counts as part of the first one."""
     ids, begins, ends = handle.ids, handle.begins, handle.ends
     n_characters, at = n_before, np.int64(0)
     for p in range(n_bytes):
