@@ -77,7 +77,7 @@ class Frames(io.RawIOBase):
     def _frame(self, start: int, most: int) -> tuple[int, int] | None:
         """Returns where a frame that starts at a byte of `_read` ends, and its unpacked bytes, at most.
 
-        Returns None if the file ends before that, if it may have more than `most`, or if there is no frame.
+        Returns None if the file ends before that, if the frame may have more bytes than `most`, or there is no frame.
         """
         if not self._has(start + 8):
             return None

@@ -23,7 +23,7 @@ from gputok.kernels.cpu.trie import ROOT, follow
 from gputok.kernels.signatures import f64, i64, u32, u64
 
 RESET = 100_000.0
-"""When sums are rounded to float32, as in SentencePiece, a sum farther from 0 is subtracted from later sums."""
+"""When sums are rounded to float32, as in SentencePiece, a sum farther from 0 is subtracted from all from it on."""
 
 
 def viterbi(data, start, end, tables):

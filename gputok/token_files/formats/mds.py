@@ -123,7 +123,7 @@ class _Spans(NamedTuple):
 
 
 def _write_samples(file: BinaryIO, shard: base.Shard, itemsize: int) -> None:
-    """Writes samples of variable length. `check_size` refused shards of 2^32 bytes, so lengths fit in 32 bits."""
+    """Writes samples of variable length. `check_size` refused shards from 2^32 bytes on, so lengths fit in 32 bits."""
     from gputok.kernels.cpu.records import mds_samples
 
     with open(shard.ids_path, "rb", buffering=0) as read:

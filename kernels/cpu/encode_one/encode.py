@@ -171,7 +171,7 @@ def _recall(text, begin, end, kept, tokens, t):
 
 @kernel(inline=True)
 def _remember(begin, end, kept, record, key, tokens, first, last):
-    """Stores the tokens first to last - 1 of a word in the cache, which has only ends: unless there are gaps."""
+    """Stores the tokens first to last - 1 of a word in the cache, unless there are gaps: it has only their ends."""
     _, begins, ends = tokens
     at = begin
     for k in range(first, last):

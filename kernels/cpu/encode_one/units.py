@@ -6,7 +6,7 @@ cache lacks, short words are merged by `encode_words/short_words.py`, if the mod
 others like texts; the handle for this has only the steps after the cut (none for a word).
 
 The corpus stage `encode_corpus` does the same for many documents, and returns to Python for the new units of many
-blocks that its kernel can't encode. Here a call takes less than a microsecond, and returns only with the result.
+blocks that its kernel can't encode. Here only the result returns to Python: a call takes less than a microsecond.
 
 Bounds: a text is copied to `block` in blocks of at most BLOCK_BYTES; `block`, `codes` and `bounds` have MARGIN elements
 more. `ids` has room for MOST_BYTES ids, and one group more. Before each group of N_KEYS units, there must be room for
@@ -112,7 +112,7 @@ def new_handle(steps_before: Sequence[Handle], alone: bool, space: int) -> Handl
 
 
 def with_memory(handle: Handle, inner: Handle) -> Handle:
-    """Copies a handle, and gives the copy memory for one text at a time; inner: a copy of encode.py's for units."""
+    """Copies a handle, and gives the copy memory for one text at a time; inner: such a copy of encode.py, for units."""
     own = handle.copy()
     own.put(inner=inner.address, unit_ids=inner["ids"], masks=MASKS, left=np.zeros(1, np.int64))
     own.keep(inner)

@@ -220,7 +220,7 @@ def _new_key(s, key):
 
 @kernel(inline=True)
 def _add_up(s, own, shard, n_all):
-    """Adds up the weights of each distinct key of a shard; writes its number over each weight. -> how many keys."""
+    """Adds up the weights of each distinct key of a shard; writes the key's number over each. -> how many keys."""
     slots, keys, sums = own.settled_slots, own.settled_keys, own.settled_sums
     if layout.n_parts_of(s) == U1:  # one part notes no key twice
         for i in range(n_all):

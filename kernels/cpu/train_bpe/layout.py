@@ -43,7 +43,7 @@ LINE = 8
 STEP, READY, STOP, CLAIMS = 0, LINE, 2 * LINE, 3 * LINE
 
 # Scalars of a part, as indices into its `at`. POOL, FULL: where the lists end in the pool, and may end; LARGEST: the
-# entries of the longest list; APPLIED: the last batch of the part; PENDING: its merges that no lists have yet
+# entries of the longest list; APPLIED: the last batch of the part; PENDING: its merges whose records are in no list yet
 (
     N_HEAVY, N_SMALL, POOL, FULL, LARGEST, MOVED, APPLIED, PENDING, N_RECORDS, N_BORN, N_LATE,
     NEED_POOL, NEED_BORN, NEED_SETTLED, N_PART_SCALARS,

@@ -324,7 +324,7 @@ def _terms(known: np.ndarray) -> tuple[list[Term], list[Term]] | None:
 
 
 def _few(begins: list[Term], unknown: list[Term], often: np.ndarray, most: int) -> list[Term] | None:
-    """The terms of unknown windows, joined until all are at most `most` terms; None: too many, or too much unknown."""
+    """The terms of unknown windows, joined until `most` terms in all suffice; None: too many, or too much unknown."""
     left = most - max(EIGHT, len(begins))
 
     def share(term: Term) -> float:
@@ -380,7 +380,7 @@ class _Space:
             grown = [self._grown(seed, order, ~allowed) for seed in seeds for order in orders]
             boxes.append(max(grown, key=lambda box: (box[1] & rest).bit_count()))
             rest &= ~boxes[-1][1]
-        for i in reversed(range(len(boxes))):  # drops each box that the others don't need to contain all of `windows`
+        for i in reversed(range(len(boxes))):  # drops each box without which the others contain all of `windows`
             others = functools.reduce(operator.or_, (inside for _, inside in boxes[:i] + boxes[i + 1 :]), rest)
             if windows & ~others == 0:
                 del boxes[i]
