@@ -140,7 +140,7 @@ class Work:
         self._remove_leftovers()
 
     def _read_run(self) -> dict[str, Any] | None:
-        """Reads `run.json`; None: it is missing, damaged or of another run, or files that it lists are not there."""
+        """Reads `run.json`; None: it is missing, damaged or of another run, or its files are not as it lists them."""
         file = reopened(self._folder / _RUN)
         if file is None:
             return None

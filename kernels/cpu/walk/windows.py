@@ -63,7 +63,7 @@ MOST_CLASSES = 16  # a shuffle looks up among 16 values
 END_CLASS = MOST_CLASSES - 1  # the class of END_OF_TEXT; ASCII has the others
 EIGHT = 8  # terms are looked up together
 TERM_SETS = 8 * 16  # where the terms begin in the tables
-FORM = TERM_SETS + 3 * WIDTH * MOST_CLASSES + 2  # the index in the tables of a byte: the index in FORMS of their form
+FORM = TERM_SETS + 3 * WIDTH * MOST_CLASSES + 2  # where the tables have, in one byte, the index of their form in FORMS
 # Where the classes of characters of several bytes begin in the tables, one for each class of the automaton
 WIDE_CLASSES = FORM + 1
 N_BYTES = WIDE_CLASSES + 256
