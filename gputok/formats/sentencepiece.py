@@ -296,6 +296,9 @@ def _check_symbols(symbols: list[str], steps: list[Any]) -> None:
         if " " in symbol or normalized.replace(" ", SPACE) != symbol:
             changes = f"its normalization changes to {short(normalized)}"
             raise _not_expressed(f"the user-defined symbol {short(symbol)}, which {changes}")
+        if inner.normalize_str(f"{symbol} {symbol}").replace(" ", SPACE) != f"{symbol}{SPACE}{symbol}":
+            joins = f"whose {SPACE} its normalization joins with a space beside it"
+            raise _not_expressed(f"the user-defined symbol {short(symbol)}, {joins}")
 
 
 def _unigram(pieces: PieceTable, byte_fallback: bool) -> models.Unigram:

@@ -248,6 +248,15 @@ def test_what_no_tokenizer_json_expresses_is_refused():
     assert_same_ids(gputok.from_sentencepiece(equal), equal, ["abab", "bab", "ba b", "bbaab"])
 
 
+def test_a_symbol_with_a_mark_that_normalization_makes_a_space():
+    """SentencePiece finds the symbol before it normalizes text, so a space beside its `▁` stays."""
+    options = {"model_type": "unigram", "vocab_size": 10, "user_defined_symbols": ["▁>"]}
+    with pytest.raises(ValueError, match="the user-defined symbol '▁>', whose ▁ its normalization joins with a space"):
+        gputok.from_sentencepiece(trained(["a > b ab c"] * 9, **options))
+    model = trained(["a > b ab c"] * 9, normalization_rule_name="identity", **options)
+    assert_same_ids(gputok.from_sentencepiece(model), model, ["▁>", " ▁>", "a ▁>", "a▁> ▁> b", ">"])
+
+
 def test_own_rules_of_normalization(tmp_path):
     """`tokenizers` applies rules to single characters, and to a letter and its marks."""
     for rule, text, works in (
