@@ -71,17 +71,18 @@ def machine(tmp_path) -> dict[str, str]:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    ("call", "n_ok", "n_same"), [("smoke", 11, 2), ("figures", 16, 0), ("whole", 16, 2), ("why", 7, 0)]
-)
-def test_each_call_runs_on_a_stand_in(call, n_ok, n_same, machine, tmp_path):
+@pytest.mark.parametrize(("call", "n_same"), [("smoke", 2), ("figures", 0), ("whole", 2), ("why", 0)])
+def test_each_call_runs_on_a_stand_in(call, n_same, machine, tmp_path):
     """Results are compared; what fails (a test, above; a tree has no cubins) is logged and does not end the call."""
-    n_ok += any(CUBINS.glob("*.cubin"))
     done = run(call, **machine)
     log = (tmp_path / "out" / call / "log").read_text()
-    assert log.count(" ok  ") == n_ok and log.count("same: ") == n_same and "decides: " in log, log + done.stderr
-    assert log.count("FAILED (1)") == 1 + (call in ("smoke", "why")), log
-    assert "no machine code in this wheel" in log
+    assert log.count(" ok  ") > 6 and log.count("same: ") == n_same and "decides: " in log, log + done.stderr
+    failed = [line for line in log.splitlines() if "FAILED" in line]
+    tests = [line for line in failed if " -m pytest " in line]
+    assert [line for line in failed if line not in tests and "CUBINS" not in line] == [], log + done.stderr
+    assert sum("FAILED (1)" in line for line in tests) == (call in ("smoke", "why")), log
+    assert ("no machine code in this wheel" in log) == (not any(CUBINS.glob("*.cubin")))
+    assert "skipped" not in log
     for path in (tmp_path / "out" / call).glob("*.json"):
         json.loads(path.read_text())
     assert call != "smoke" or "a card" in (tmp_path / "out" / call / "output").read_text()
