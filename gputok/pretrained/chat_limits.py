@@ -14,7 +14,7 @@ import functools
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import jinja2
@@ -22,6 +22,7 @@ import jinja2.compiler
 import jinja2.nodes
 import jinja2.runtime
 import jinja2.sandbox
+from jinja2.utils import Namespace
 
 MOST_STEPS = 10_000_000
 """The most steps of a rendering, some 20 seconds; a conversation of 1,000 messages takes 10,000 to 100,000 steps."""
@@ -30,8 +31,10 @@ MOST_CHARACTERS = 1 << 26
 """The largest length of a text or list; the longest contexts have a million tokens, some 5 million characters."""
 _MOST_BITS = 1 << 16  # of a whole number
 _state = threading.local()
-_WIDE = {*"ljust rjust center zfill expandtabs indent wordwrap batch slice tojson filesizeformat".split()}
-"""Filters, and methods of a text, whose arguments that are whole numbers say how long the result becomes."""
+_WIDE = {*"ljust rjust center zfill batch slice tojson filesizeformat to_bytes".split()}
+"""Filters and methods that add to a text, or make, as much as an argument says: a whole number, or a text."""
+_EACH = {"expandtabs": "\t", "indent": "\n", "translate": "", "urlize": "", "wordwrap": ""}
+"""Filters and methods that add as much for each such character ("": for each character)."""
 _NOT_WRITTEN = {
     *"abs attr batch count d default dictsort first float groupby int items join last length list map max min".split(),
     *"random reject rejectattr reverse round select selectattr slice sort sum unique".split(),
@@ -56,17 +59,19 @@ def _allow(length: int) -> None:
 
 
 def _length(value: Any) -> int:
-    return len(value) if isinstance(value, str | list | tuple) else 0
+    return len(value) if isinstance(value, str | bytes | list | tuple) else 0
 
 
 def _written(value: Any) -> int:
-    """Returns about how many characters `str` makes of a value; each item of a list or dict is a step."""
-    if isinstance(value, str):
+    """Returns how many characters `str` makes of a value, or more; each item of a list or dict is a step."""
+    if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, int):
-        return value.bit_length() // 3
+        return value.bit_length()
+    if isinstance(value, Namespace):
+        raise jinja2.TemplateError("writes a namespace itself, not one of its fields")
     total = 0
-    if isinstance(value, list | tuple | set | dict):
+    if isinstance(value, Collection):
         for item in itertools.chain(value, value.values() if isinstance(value, dict) else ()):
             _step()
             total += _written(item) + 2
@@ -75,16 +80,19 @@ def _written(value: Any) -> int:
 
 
 def _check_widths(values: Iterable[Any], times: int = 1) -> None:
-    _allow(max((abs(value) for value in values if isinstance(value, int)), default=0) * times)
+    most = max((abs(value) if isinstance(value, int) else _written(value) for value in values), default=0)
+    _allow(most * times)
 
 
 def _check_format(text: Any, values: Iterable[Any]) -> None:
     """Checks the widths in a text with `%5d` or `{:>5}`, and what it writes of values (`%*d`, `{:{}}`, `{0}{0}`)."""
     text, values = str(text), [*values]
-    _allow(max(map(int, re.findall(r"\d{8,}", text[:10_000_000])), default=0))
+    n_fields = text.count("{") + text.count("%")
     if re.search(r"%[-+ #0]*\*|\.\*|:[^{}]*\{", text):
-        _check_widths(values)
-    _allow(len(text) + (text.count("{") + text.count("%")) * max(map(_written, values), default=0))
+        _check_widths(values, n_fields)
+    widths = map(int, re.findall(r"(?:%(?:\([^)]*\))?|[:<>=^.)])[-+ #0z]*(\d+)", text))
+    # 350: more than `%f` writes of the largest float
+    _allow(len(text) + sum(widths) + n_fields * (350 + max(map(_written, values), default=0)))
 
 
 def _counted(items: Iterable[Any]) -> Iterator[Any]:
@@ -96,9 +104,11 @@ def _counted(items: Iterable[Any]) -> Iterator[Any]:
 def _check(name: str, given: Sequence[Any]) -> None:
     """Checks the length that a filter, or a method of a text, can make; given: the value, then the arguments."""
     if name in _WIDE:
-        # `indent` and `tojson` repeat the width for each line; of `tojson`, 2**20 lines are assumed
-        per_line = str(given[0]).count("\n") + 1 if name == "indent" else 1 << 20 if name == "tojson" else 1
-        _check_widths(given[1:], per_line)
+        _check_widths(given[1:], 1 << 20 if name == "tojson" else 1)  # 2**20: lines of JSON, each of which is indented
+    elif name in _EACH:
+        each = _EACH[name]
+        widths = [value for value in given[1:] if each or not isinstance(value, int)]
+        _check_widths(widths or [8], str(given[0]).count(each) + 1)
     elif name == "format":
         _check_format(given[0], given[1:])
     elif name == "replace" and len(given) > 2:
@@ -143,7 +153,7 @@ class LimitedGenerator(jinja2.compiler.CodeGenerator):
     """Writes the Python code of a template, in which `LimitedEnvironment.concat` does what `~` does, with its limit."""
 
     def visit_Concat(self, node: jinja2.nodes.Concat, frame: Any) -> None:
-        """Writes `a ~ b`."""
+        """Writes the Python of `a ~ b`: a call of `concat`, where Jinja would call its own function."""
         self.write("environment.concat((")
         for part in node.nodes:
             self.visit(part, frame)
@@ -183,11 +193,12 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         """Calls an object for a template."""
         _step(_OF_CALL)
         text, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
-        if isinstance(text, str) and name == "join":
+        if isinstance(text, str | bytes) and name == "join":
             args = (*_with_lists(args),)
             _check(name, [*args, text])
-        elif isinstance(text, str) and name != "format":
-            _check(name, [text, *args, *kwargs.values()])
+        elif isinstance(text, str | bytes | int) and name != "format":
+            given = [text, *args, *kwargs.values()]
+            _check(name, [each.decode("latin-1") if isinstance(each, bytes) else each for each in given])
         result = super().call(__context, __obj, *args, **kwargs)
         _allow(_length(result))
         return result
@@ -207,7 +218,7 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Computes `*`, `**`, `+` or `%`."""
-        if operator == "%" and isinstance(left, str):
+        if operator == "%" and isinstance(left, str | bytes):
             by_name = isinstance(right, dict) and "%(" in left
             _check_format(left, right if isinstance(right, tuple) else right.values() if by_name else (right,))
         elif operator == "+":
