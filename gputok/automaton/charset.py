@@ -126,7 +126,7 @@ def partition(sets: list[CharSet]) -> tuple[Positions, Mask]:
 
 
 def distinct_columns(columns: Mask) -> tuple[Positions, Positions]:
-    """Returns the two indices of np.unique(columns, axis=1), in a tenth of the time: it packs columns as numbers."""
+    """Returns the index and the inverse of np.unique(columns, axis=1), in a tenth of the time."""
     numbers: Positions = np.zeros(columns.shape[1], np.int64)
     first = numbers[:1]
     for top in range(0, len(columns), _BITS):

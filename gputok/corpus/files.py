@@ -58,8 +58,9 @@ def total_bytes(files: Iterable[Place]) -> int | None:
 def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
     """Cuts files into tasks for several threads: about a batch each, if a file can be cut.
 
-    Small files share a task, which gets `is_long`, since their unpacked size is unknown. Raises ValueError if `column`
-    or `separator` does not suit a kind of file, or a part was asked for of a file that can't be read in parts.
+    Small files share a task. It is marked `is_long`, since their unpacked text may be more than a batch. Raises
+    ValueError if `column` or `separator` does not suit a kind of file, or a part was asked for of a file that can't be
+    read in parts.
     """
     small: list[Place] = []
     n_bytes = 0

@@ -43,8 +43,8 @@ class _Rules(NamedTuple):
         for pattern, only_folders in reversed(self.patterns):
             if is_folder or not only_folders:
                 found = pattern.match_file(below)
-                # A match with a group (the slash after a folder) is a match of a folder above the path. `_below` has
-                # asked about that folder before, as git does, and did not leave it out
+                # If the group matched (the slash after a folder), the pattern names a folder above this path. `_below`
+                # asked about that folder before, as git does, and kept it: so this match does not count
                 if found is not None and found.match.lastgroup is None:
                     return pattern.include
         return None
@@ -89,7 +89,7 @@ def _below(
 
 
 def _rules_of(folder: pathlib.Path, whole: pathlib.Path) -> list[_Rules]:
-    """The rules of the .gitignore of a folder; none if it has no such file."""
+    """Returns the rules of the .gitignore of a folder; whole: its path without links, by which the rules know it."""
     file = folder / _IGNORE
     if file.is_symlink() or not file.is_file():  # git follows no link there
         return []

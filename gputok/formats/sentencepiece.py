@@ -541,7 +541,8 @@ def _spaces(tokenizer: Tokenizer, pre_tokenizer: Any) -> _Spaces:
     if not spaces.cut(_steps(pre_tokenizer)):
         raise _impossible(f"its pre-tokenizer is not a Metaspace: {short(pre_tokenizer)}")
     spaces.check()
-    # From here on, for the fields of the model: a dummy prefix, white space as a suffix, words that end at a ▁
+    # From here on, `prefix` and `suffix` are the model's fields add_dummy_prefix and treat_whitespace_as_suffix: the
+    # first one stands for a SPACE after a text, too. Words that end after a SPACE need the second one
     spaces.prefix |= spaces.suffix
     spaces.suffix |= spaces.splits_after
     spaces.splits |= spaces.splits_after

@@ -208,8 +208,8 @@ def pattern_of(tokenizer: Tokenizer) -> str:
         return PATTERNS["gpt2"]
     split = splits[0] if len(splits) == 1 and not last.use_regex else None
     form = split.to_dict() if isinstance(split, pre_tokenizers.Split) else {}
-    # tiktoken's words are the matches alone. A Split has the same words if it removes what lies between matches, as
-    # that of GPT-4o's own tokenizer.json does. If it keeps that, `to_rust` must extend the pattern to match it, too.
+    # tiktoken's words are the matches alone. A Split has the same words if it removes the text between matches, as in
+    # GPT-4o's tokenizer.json. If it keeps that text, `to_rust` must extend the pattern to match that text, too.
     kept = form.get("behavior"), form.get("invert")
     if "Regex" not in form.get("pattern", {}) or kept not in (("Isolated", False), ("Removed", True)):
         split = "Split, isolated; or removed and inverted"

@@ -160,7 +160,7 @@ class NormalizedString:
         typed("s", str, s)
         self.apply(edit.prepend, s)
 
-    # ---- changes in Python
+    # ---- changes that no kernel of `edit` makes
 
     def append(self, s: str) -> None:
         """Puts `s` after the string. `s` is aligned with the last character of the string."""
@@ -232,7 +232,7 @@ class NormalizedString:
         return self._part(int(starts[first]), int(starts[first]) if first == last else end)
 
     def _part(self, start: int, end: int) -> NormalizedString:
-        """Cuts out the bytes start:end of the normalized string."""
+        """Returns the bytes start:end of the normalized string, with the part of the original that they come from."""
         alignment = self.alignment()
         low, high = (start, end) if start == end else (int(alignment.start[start]), int(alignment.end[end - 1]))
         original = self._original.encode()[low:high].decode(errors="ignore")

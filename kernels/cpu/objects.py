@@ -98,7 +98,7 @@ class MakerRecord(NamedTuple):
     gathered: U32s  # the ids of a group of texts, one text after the other
     starts: I64s  # for each text of a group, the address of its UTF-8
     sizes: I64s  # for each text of a group, its bytes; after it is encoded, its number of ids, or below 0
-    # For `tokens` and `offsets`
+    # The fields from here on make the attributes `tokens` and `offsets` of an encoding
     positions: int  # the address of the `CallRecord` that writes positions, ...
     begins: I64s  # ... here
     ends: I64s

@@ -17,7 +17,7 @@ ROOT = 1
 def follow(edges, mask, node, byte):
     """Follows an edge: (child, id + 1 of the string that ends there, or 0); child 0: no such edge.
 
-    edges: view of uint64[capacity, 2], node << 8 | byte (0: free), id + 1 << 32 | child.
+    edges: flat view of uint64[capacity, 2]: a key, node << 8 | byte (0: free), and its value, (id + 1) << 32 | child.
     """
     key = node << U8 | np.uint64(byte)
     at = hash_pair(key) & mask
@@ -26,7 +26,8 @@ def follow(edges, mask, node, byte):
         if there == key:
             value = edges[at << U1 | U1]
             return value & LOW32, value >> U32
-        # Not by `slot_of`: the value of a free slot is arbitrary, or another thread is just writing it
+        # `slot_of` would return free slots, too. Their values must not be read: they are arbitrary, or another thread
+        # writes them at this moment
         if there == U0:
             return U0, U0
         at = (at + U1) & mask

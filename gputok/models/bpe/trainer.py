@@ -200,7 +200,11 @@ class BpeTrainer(Trainer):
         return vocab, ids
 
     def _count_characters(self, words: WordCounts, others: WordCounts | None) -> tuple[Counts, Counts]:
-        """How often each character occurs: int64[characters, roles] in `words`; int64[characters] in all words."""
+        """Counts each character: in `words`, by its role; and in `words` and `others` together.
+
+        Returns int64[characters, roles] and int64[characters]. A character's role says whether it begins and whether it
+        ends its word; without affixes there is one role.
+        """
         from gputok.kernels.cpu.spell_words import count_characters
 
         def count(some: WordCounts, n_roles: int) -> Counts:
@@ -209,7 +213,7 @@ class BpeTrainer(Trainer):
         has_affixes = bool(self.continuing_subword_prefix or self.end_of_word_suffix)
         keeps_all = self.limit_alphabet is None and set(BYTE_CHARACTERS) <= set(self.initial_alphabet)
         if words.byte_level and keeps_all and not has_affixes:
-            totals = np.ones((256, 1), np.int64)  # no count changes the result
+            totals = np.ones((256, 1), np.int64)  # the alphabet has all bytes, so counts decide nothing
         else:
             totals = count(words, 4 if has_affixes else 1)
         seen: Counts = np.asarray(sum(totals.T))  # NumPy's sum of rows of four takes ten times as long

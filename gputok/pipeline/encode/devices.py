@@ -145,9 +145,10 @@ def pieces_of(pipeline: Pipeline, unit: TextBatch) -> Pieces:
     return packed(spell_out(pipeline.added.apart(Pieces.from_batch(unit), pipeline.normalizer)))
 
 
-# The model of time. A device takes 21 launches and a look before the ids of a short text are there: an estimate
+# Which way takes less time is computed. A device needs 21 launches of kernels, and the host one look at its results,
+# before the ids of a short text are there: an estimate
 _DEVICE_SECONDS = 0.4e-3
-# Of a core, for a byte of ASCII text, whose words are mostly cached, and for any other: measured with Llama 3, EPYC
+# Seconds of a core for a byte: of ASCII text, whose words are mostly cached; of other text. Llama 3 on an EPYC
 _CPU_SECONDS, _CPU_SECONDS_OTHER = 6e-9, 25e-9
 
 

@@ -350,7 +350,7 @@ def merge_words(text, words, model, memory, out, counts):
     for i in range(U0, used, fields):
         work[i * SYMBOLS_OF] = np.uint32(model.n)
 
-    # The next word, the end of those looked for among the tokens, and the byte position of the next word's ids
+    # The next word; the end of the words that were looked up as whole tokens; the byte position of the next word's ids
     w, looked_for, room = U0, U0, U0
     active = True
     while active:

@@ -305,7 +305,7 @@ class Training:
         at[layout.QUEUED], at[layout.HEAP], at[layout.FLOOR] = at[layout.PAIRS], 0, self._total + 1
         for part in self._parts:
             of = part["at"]
-            # A large pool gets as much as its lists take, and some room; a small one gets all of it
+            # Of a large pool, only what its lists take and some room is used at first; a small pool is used whole
             n = int(of[layout.POOL] + 3 * of[layout.LARGEST])
             n += n // sizes.spare
             all_of_it = len(part["pool"])

@@ -387,7 +387,10 @@ class _Space:
         return [box for box, _ in boxes]
 
     def _grown(self, seed: int, order: Iterable[int], forbidden: int) -> tuple[list[list[int]], int]:
-        """The box that grows from a window by each class, in turn, that adds no forbidden window; and its windows."""
+        """Grows a box from a window: on each axis of `order`, by each class with which it has no forbidden window.
+
+        Returns its classes on each axis, and its windows; a set of windows is a number with a bit for each.
+        """
         box = [[int(i)] for i in np.unravel_index(seed, self.shape)]
         unions = [slabs[i] for slabs, (i,) in zip(self.slabs, box, strict=True)]
         for axis in order:
