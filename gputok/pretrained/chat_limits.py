@@ -30,6 +30,8 @@ _OF_CALL = 10  # steps that one call counts as
 MOST_CHARACTERS = 1 << 26
 """The largest length of a text or list; the longest contexts have a million tokens, some 5 million characters."""
 _MOST_BITS = 1 << 16  # of a whole number
+_TEXTS = str, bytes
+_SIZED = str, bytes, list, tuple
 _state = threading.local()
 _WIDE = {*"ljust rjust center zfill batch slice tojson filesizeformat to_bytes".split()}
 """Filters and methods that add to a text, or make, as much as an argument says: a whole number, or a text."""
@@ -40,6 +42,7 @@ _NOT_WRITTEN = {
     *"random reject rejectattr reverse round select selectattr slice sort sum unique".split(),
 }
 """Filters that make no text of their value; each other filter may."""
+_BY_NAME = {"format", "replace", "join", "sum"}  # what `_check` has a rule of its own for
 
 
 def begin() -> None:
@@ -59,12 +62,12 @@ def _allow(length: int) -> None:
 
 
 def _length(value: Any) -> int:
-    return len(value) if isinstance(value, str | bytes | list | tuple) else 0
+    return len(value) if isinstance(value, _SIZED) else 0
 
 
 def _written(value: Any) -> int:
     """Returns how many characters `str` makes of a value, or more; each item of a list or dict is a step."""
-    if isinstance(value, str | bytes):
+    if isinstance(value, _TEXTS):
         return len(value)
     if isinstance(value, int):
         return value.bit_length()
@@ -132,16 +135,17 @@ def _checked(value: Any) -> Any:
 
 def _of_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     n_before = int(hasattr(function, "jinja_pass_arg"))  # arguments before the value
+    has_limit, writes = name in _WIDE or name in _EACH or name in _BY_NAME, name not in _NOT_WRITTEN
 
     @functools.wraps(function)
     def checked(*args: Any, **options: Any) -> Any:
         _step()
         if name == "join":
             args = (*args[:n_before], *_with_lists(args[n_before:]))
-        given = [*args[n_before:], *options.values()]
-        if name not in _NOT_WRITTEN:
-            _checked(given[0])
-        _check(name, given)
+        if writes:
+            _checked(args[n_before])
+        if has_limit:
+            _check(name, [*args[n_before:], *options.values()])
         result = function(*args, **options)
         _allow(_length(result))  # filters such as `urlencode` make it a few times as long
         return result
@@ -193,10 +197,10 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         """Calls an object for a template."""
         _step(_OF_CALL)
         text, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
-        if isinstance(text, str | bytes) and name == "join":
+        if isinstance(text, _TEXTS) and name == "join":
             args = (*_with_lists(args),)
             _check(name, [*args, text])
-        elif isinstance(text, str | bytes | int) and name != "format":
+        elif isinstance(text, (*_TEXTS, int)) and name != "format":
             given = [text, *args, *kwargs.values()]
             _check(name, [each.decode("latin-1") if isinstance(each, bytes) else each for each in given])
         result = super().call(__context, __obj, *args, **kwargs)
@@ -218,7 +222,7 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Computes `*`, `**`, `+` or `%`."""
-        if operator == "%" and isinstance(left, str | bytes):
+        if operator == "%" and isinstance(left, _TEXTS):
             by_name = isinstance(right, dict) and "%(" in left
             _check_format(left, right if isinstance(right, tuple) else right.values() if by_name else (right,))
         elif operator == "+":
