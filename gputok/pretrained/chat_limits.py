@@ -223,7 +223,7 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Computes `*`, `**`, `+` or `%`."""
         if operator == "%" and isinstance(left, _TEXTS):
-            by_name = isinstance(right, dict) and "%(" in left
+            by_name = isinstance(right, dict) and "%(" in str(left)
             _check_format(left, right if isinstance(right, tuple) else right.values() if by_name else (right,))
         elif operator == "+":
             _allow(_length(left) + _length(right))
